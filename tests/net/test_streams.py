@@ -4,10 +4,12 @@ import asyncio
 import gc
 import socket
 import struct
+import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import pytest
+import uvloop
 
 from letterlock.net.dial import TcpDialer
 from letterlock.net.streams import TcpStream
@@ -100,6 +102,48 @@ async def test_dial_says_when_nobody_listens() -> None:
         port = listener.getsockname()[1]
     with pytest.raises(ConnectionRefusedError):
         await TcpDialer().dial("127.0.0.1", port)
+
+
+async def _first_octets(port: int) -> bytes:
+    stream = await TcpDialer().dial("127.0.0.1", port)
+    try:
+        async with asyncio.timeout(10):
+            return await stream.read(100)
+    finally:
+        stream.abort()
+
+
+def _greet(connection: socket.socket) -> None:
+    connection.sendall(b"220 mx.example.org\r\n")
+
+
+def _reset_at_once(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_what_happens_right_behind_a_connection_is_what_is_read(
+    run: Callable[[Coroutine[None, None, bytes]], bytes],
+) -> None:
+    """uvloop gives up its handle on a socket when that has an error."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        for answer in (_greet, _reset_at_once, socket.socket.close) * 5:
+            serving = threading.Thread(target=_serve, args=(listener, answer))
+            serving.start()
+            try:
+                assert run(_first_octets(port)) == (b"220 mx.example.org\r\n" if answer is _greet else b"")
+            except ConnectionResetError:
+                assert answer is _reset_at_once
+            serving.join()
+    with pytest.raises(ConnectionRefusedError):
+        run(_first_octets(port))
+
+
+def _serve(listener: socket.socket, answer: Callable[[socket.socket], None]) -> None:
+    accepted, _ = listener.accept()
+    with accepted:
+        answer(accepted)
 
 
 async def test_a_socket_whose_peer_is_gone_is_closed() -> None:

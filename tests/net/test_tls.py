@@ -180,9 +180,9 @@ class _Counted(TcpStream):
         super().__init__(connection)
         self.sent: list[bytes] = []
 
-    def _send(self, data: bytes) -> bytes:
+    def send_at_once(self, data: bytes) -> bytes:
         self.sent.append(data)
-        return super()._send(data)
+        return super().send_at_once(data)
 
 
 async def test_the_last_flight_and_the_first_octets_go_out_at_once(context: ServerContext) -> None:

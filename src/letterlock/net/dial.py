@@ -6,7 +6,7 @@ import socket
 
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.net import tls
-from letterlock.net.connecting import connect, nonblocking_socket
+from letterlock.net.connecting import nonblocking_socket
 from letterlock.net.socket_address import socket_address
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.net.streams import TcpStream
@@ -27,17 +27,19 @@ class TcpDialer:
         family = _family(address)
         if not self._source.reaches(address):
             raise OSError(f"mail is sent from {self._source} only")
+        target = socket_address(address, port)
         connection = nonblocking_socket(family, socket.SOCK_STREAM)
-        try:
-            if (source := self._source.towards(address)) is not None:
+        if (source := self._source.towards(address)) is not None:
+            try:
                 # the port is chosen when it connects, so that one port serves connections to several servers
                 connection.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
                 connection.bind(socket_address(source, 0))
-            await connect(connection, socket_address(address, port))
-            return TcpStream(connection, address)
-        except BaseException:
-            connection.close()
-            raise
+            except OSError:
+                connection.close()
+                raise
+        stream = TcpStream(connection, address)
+        await stream.connect(target)
+        return stream
 
     async def start_tls(
         self, stream: Stream, sni: str | None, *, compatible: bool = False

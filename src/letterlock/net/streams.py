@@ -7,21 +7,26 @@ And a conversation is answered where its octets come in: no task has to be woken
 """
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import cast
 
+from letterlock.net.socket_address import SocketAddress
 from letterlock.ports import Stream
 
 MAX_DISCARDED_OCTETS = 1 << 20  # chosen: read before a close, so that it is no reset; a peer that sent more may see one
 _DISCARD_STEP_OCTETS = 1 << 16  # chosen: few system calls, and little memory
+_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EINTR})  # connect(2): the kernel goes on with it
 
 
 class TcpStream:
-    """A connected TCP or UNIX socket, which the stream owns from here on. One task reads and one writes at a time.
+    """A TCP or UNIX socket, which the stream owns from here on. One task reads and one writes at a time.
 
-    Raises OSError when it is made and the peer is gone already; the socket is then closed.
+    It is connected, or `connect` comes next. Raises OSError when it is made and the peer is gone already; the socket is
+    then closed.
     """
 
     def __init__(self, connection: socket.SocketType, peer: str | None = None) -> None:
@@ -68,9 +73,36 @@ class TcpStream:
             return False
         return False
 
+    async def connect(self, address: SocketAddress) -> None:
+        """Connect to an IP address: no name is ever looked up. Raises OSError; the stream is dropped then.
+
+        The socket is watched for what comes from here on: else the event loop would give up its handle on it as soon as
+        it is connected, and make another one, with five system calls.
+        """
+        try:
+            await self._connect(address)
+        except BaseException:
+            self.abort()
+            raise
+
+    async def _connect(self, address: SocketAddress) -> None:
+        error = self._socket.connect_ex(address)
+        if error in _UNDER_WAY:
+            descriptor, connected = self._socket.fileno(), self._loop.create_future()
+            self._watch()
+            self._loop.add_writer(descriptor, _go_on, connected)
+            try:
+                await connected
+            finally:
+                self._loop.remove_writer(descriptor)
+            error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+
     async def read(self, max_octets: int) -> bytes:
         """Some octets, at most `max_octets`; b"" at the end. Raises OSError."""
-        self._refuse_if_dropped()
+        if self._dropped:
+            raise _dropped()
         if not self._drained:
             with suppress(BlockingIOError):  # nothing has come yet
                 data = self._socket.recv(max_octets)
@@ -83,8 +115,9 @@ class TcpStream:
 
         Raises OSError, and what `answer` raises.
         """
-        self._refuse_if_dropped()
-        unsent = self._send(first)
+        if self._dropped:
+            raise _dropped()
+        unsent = self.send_at_once(first)
         self._answer = answer
         try:
             if unsent:
@@ -99,12 +132,15 @@ class TcpStream:
         self._wanted = max_octets
         self._waiting = waiting = self._loop.create_future()
         if not self._watched:
-            self._watched = True
-            self._loop.add_reader(self._socket.fileno(), self._readable)
+            self._watch()
         return waiting
 
     def _readable(self) -> None:
-        """The kernel has octets for us. While no read is waiting they stay there, and it is no longer watched."""
+        """The kernel has octets for us: they are for the read that is waiting, or are answered at once.
+
+        In a conversation the waiter is woken at the end, on an error, or for what the kernel did not take of an answer.
+        While nobody is waiting, the octets stay where they are, and the socket is no longer watched.
+        """
         if self._waiting is None or self._waiting.done():
             self._drained = False
             self._unwatch()
@@ -119,21 +155,21 @@ class TcpStream:
         self._drained = 0 < len(data) < self._wanted
         if self._answer is None:
             self._waiting.set_result(data)
-        else:
-            self._speak(self._answer, data)
-
-    def _speak(self, answer: Callable[[bytes], bytes | None], heard: bytes) -> None:
-        """Answer at once. The waiter is woken at the end, on an error, or for what the kernel did not take."""
-        rest: bytes | None = b""
+            return
+        rest = b""
         try:
-            reply = answer(heard)
-            if reply is not None and heard:
-                rest = self._send(reply) or None
+            reply = self._answer(data)
+            if reply is not None and data and not (rest := self.send_at_once(reply)):
+                return
         except Exception as error:  # noqa: BLE001  # it is raised where the conversation is waited for
             self._fail(error)
             return
-        if rest is not None and self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(rest)
+        self._wake(rest)
+
+    def _wake(self, result: bytes) -> None:
+        """Give the waiter its result, if it has not gone meanwhile."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(result)
 
     def _fail(self, error: Exception) -> None:
         """Raise an error where octets are waited for.
@@ -146,7 +182,7 @@ class TcpStream:
         if waiting is not None and not waiting.done():
             waiting.set_exception(error)
 
-    def _send(self, data: bytes) -> bytes:
+    def send_at_once(self, data: bytes) -> bytes:
         """Hand octets to the kernel; those that it does not take now. Raises OSError."""
         if not data:
             return b""
@@ -156,6 +192,10 @@ class TcpStream:
             return data
         return b"" if sent == len(data) else data[sent:]
 
+    def _watch(self) -> None:
+        self._watched = True
+        self._loop.add_reader(self._socket.fileno(), self._readable)
+
     def _unwatch(self) -> None:
         if self._watched:
             self._watched = False
@@ -163,8 +203,9 @@ class TcpStream:
 
     async def write(self, data: bytes) -> None:
         """Hand all octets to the kernel, however long it takes. Raises OSError."""
-        self._refuse_if_dropped()
-        if rest := self._send(data):
+        if self._dropped:
+            raise _dropped()
+        if rest := self.send_at_once(data):
             with self._operation():
                 await self._loop.sock_sendall(cast("socket.socket", self._socket), rest)
 
@@ -175,9 +216,11 @@ class TcpStream:
         and the peer would lose our last reply.
         """
         if not self._dropped:
-            with suppress(OSError):  # the other side may have gone first
+            with suppress(OSError):  # nothing unread is left (BlockingIOError), or the other side has gone first
                 self._socket.shutdown(socket.SHUT_WR)
-                self._discard()
+                for _ in range(MAX_DISCARDED_OCTETS // _DISCARD_STEP_OCTETS):
+                    if not self._socket.recv(_DISCARD_STEP_OCTETS):
+                        break
         self.abort()
 
     def abort(self) -> None:
@@ -192,12 +235,6 @@ class TcpStream:
             return
         with suppress(OSError):  # the peer has gone already
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the waiting writer, who closes
-
-    def _discard(self) -> None:
-        with suppress(BlockingIOError):  # nothing unread is left
-            for _ in range(MAX_DISCARDED_OCTETS // _DISCARD_STEP_OCTETS):
-                if not self._socket.recv(_DISCARD_STEP_OCTETS):
-                    return
 
     @contextmanager
     def _operation(self) -> Iterator[None]:
@@ -227,6 +264,16 @@ async def take_turns(stream: Stream, first: bytes, answer: Callable[[bytes], byt
     while (reply := answer(heard := await stream.read(max_octets))) is not None and heard:
         if reply:
             await stream.write(reply)
+
+
+def send_at_once(stream: Stream, data: bytes) -> bytes:
+    """Hand over what can go without waiting; what cannot. Raises OSError."""
+    return stream.send_at_once(data) if isinstance(stream, TcpStream) else data
+
+
+def _go_on(connected: asyncio.Future[None]) -> None:
+    if not connected.done():  # the loop may call once more before the waiter has come, or the waiter may have gone
+        connected.set_result(None)
 
 
 def _dropped() -> ConnectionAbortedError:
