@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from OpenSSL import SSL
 
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.net import tls
 from letterlock.net.dial import TcpDialer
 from letterlock.net.streams import TcpStream, take_turns
-from letterlock.net.tls import MAX_HANDSHAKE_OCTETS, BadCertificate, ServerContext, TlsBroken, accept_tls, start_tls
+from letterlock.net.tls import MAX_HANDSHAKE_OCTETS, BadCertificate, ServerContext, accept_tls, start_tls
 from letterlock.net.tls_buffers import renew_buffers
+from letterlock.net.tls_connection import BufferedConnection, TlsBroken
 from letterlock.ports import Stream
 from tests.certificates import Credential, authority, new_key, self_signed
 from tests.net.pairs import connected_sockets, connected_streams
@@ -171,6 +173,41 @@ async def test_records_may_come_in_any_pieces_and_several_at_once(context: Serve
 async def _write_all(stream: Stream, pieces: list[bytes]) -> None:
     for piece in pieces:
         await stream.write(piece)
+
+
+@pytest.mark.parametrize("behind", [0, 1, 4, 5, 6, 37, 38, 39, 43, 75, 76])
+async def test_rfc5246_7_3_what_comes_with_the_end_of_a_handshake_is_read(
+    credential: Credential, tmp_path: Path, behind: int
+) -> None:
+    """A server that speaks first may do so in the packet that ends the handshake; each of its lines has 38 octets."""
+    certificate, key = credential.write(tmp_path)
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate_chain_file(str(certificate))
+    context.use_privatekey_file(str(key))
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    server = BufferedConnection(context)
+    server.set_accept_state()
+    async with connected_sockets() as (ours, theirs), asyncio.timeout(10):
+        starting = asyncio.create_task(start_tls(TcpStream(ours), "mx.example.org"))
+        there = TcpStream(theirs)
+        server.feed(await there.read(1 << 14))
+        while not server.shake_hands():
+            await there.write(server.produced(1 << 14))
+            server.feed(await there.read(1 << 14))
+        flight = server.produced(1 << 14)
+        server.encrypt(b"220-one\r\n")
+        server.encrypt(b"220 two\r\n")
+        lines = server.produced(1 << 14)
+        assert len(lines) == 76
+        await there.write(flight + lines[:behind])
+        client, _ = await starting
+        await there.write(lines[behind:])
+        got = b""
+        while len(got) < 18:
+            got += await client.read(100)
+        assert got == b"220-one\r\n220 two\r\n"
+        client.abort()
+        there.abort()
 
 
 class _Counted(TcpStream):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from OpenSSL import SSL
 
-from letterlock.net.tls_connection import RECORD_OCTETS, BufferedConnection
+from letterlock.net.tls_connection import RECORD_OCTETS, BufferedConnection, TlsBroken
 from tests.certificates import self_signed
 
 GUESS = 4096
@@ -78,10 +78,21 @@ def test_nothing_is_no_record(pair: _Pair) -> None:
 def test_close_notify_is_the_end(pair: _Pair) -> None:
     pair.client.shutdown()
     pair.server.feed(pair.client.produced(GUESS))
-    with pytest.raises(SSL.ZeroReturnError):
-        pair.server.decrypt(GUESS)
-    with pytest.raises(SSL.Error):
+    assert pair.server.decrypt(GUESS) == b""
+    with pytest.raises(TlsBroken):
         pair.client.encrypt(b"after the end")
+
+
+def test_what_openssl_has_not_read_is_known(pair: _Pair) -> None:
+    pair.client.encrypt(b"one")
+    first = pair.client.produced(GUESS)
+    pair.client.encrypt(b"two")
+    second = pair.client.produced(GUESS)
+    assert pair.server.unread == b""
+    pair.server.feed(first + second[:-1])
+    assert pair.server.unread == first + second[:-1]
+    assert pair.server.decrypt(GUESS) == b"one"
+    assert pair.server.unread == second[:-1]
 
 
 def test_the_chain_is_told_as_it_came_to_the_one_who_was_shown_it(pair: _Pair) -> None:
@@ -95,9 +106,10 @@ def test_damage_is_found_and_stays(pair: _Pair) -> None:
     record = bytearray(pair.client.produced(GUESS))
     record[-1] ^= 1
     pair.server.feed(bytes(record))
-    for _ in range(2):
-        with pytest.raises(SSL.Error):
-            pair.server.decrypt(GUESS)
+    with pytest.raises(TlsBroken, match="damaged"):
+        pair.server.decrypt(GUESS)
+    with pytest.raises(TlsBroken):
+        pair.server.decrypt(GUESS)
 
 
 def test_another_library_understands_it(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ from letterlock.net.tls import (
     MAX_IDLE_RECORDS,
     MAX_RECORDS_AT_ONCE,
     ServerContext,
-    TlsBroken,
     _client_context,
     accept_tls,
     start_tls,
 )
+from letterlock.net.tls_connection import TlsBroken
 from letterlock.net.tls_records import Records
 from letterlock.ports import Stream
 from tests.certificates import self_signed

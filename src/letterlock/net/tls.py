@@ -26,8 +26,9 @@ from letterlock.identity.certificates import UNREADABLE, InvalidCertificate, loa
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.net.errors import os_error_words
 from letterlock.net.file_states import FileState, file_states
+from letterlock.net.streams import send_at_once
 from letterlock.net.tls_buffers import renew_buffers
-from letterlock.net.tls_connection import RECORD_OCTETS, BufferedConnection
+from letterlock.net.tls_connection import RECORD_OCTETS, BufferedConnection, TlsBroken
 from letterlock.net.tls_records import Records
 from letterlock.net.tls_words import EOF, say
 from letterlock.ports import Stream
@@ -55,10 +56,6 @@ _GROUPS = b"?X25519MLKEM768/?*X25519:?secp256r1:?x448:?secp384r1:?secp521r1"
 _SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
 
-class TlsBroken(ConnectionError):
-    """The TLS layer of a connection failed: truncated, tampered with, or against the protocol."""
-
-
 class BadCertificate(Exception):
     """A certificate or key of our own cannot be used. `str()` says which file and why."""
 
@@ -66,16 +63,17 @@ class BadCertificate(Exception):
 class TlsStream:
     """An established TLS connection over another stream. One task reads and one writes at a time."""
 
-    def __init__(self, stream: Stream, connection: BufferedConnection, records: Records) -> None:
+    def __init__(self, stream: Stream, connection: BufferedConnection) -> None:
         self._stream = stream
         self._connection = connection
         self._flushing = asyncio.Lock()
-        self._records = records
-        self._records.restart()
+        self._records = Records()
         # OpenSSL has no whole record: asking it to read would be in vain, and costs as much as reading.
         self._empty = False
         self._ahead = b""  # plaintext of a crowd of small records, decrypted before anybody asked for it
         self._finishing: asyncio.Task[None] | None = None  # sends what a handshake has left to send
+        if early := connection.unread:  # what came in with the end of the handshake
+            self._records.pass_by(early, len(early))
 
     @property
     def peer(self) -> str:
@@ -111,27 +109,23 @@ class TlsStream:
 
     def _decrypt(self, max_octets: int) -> bytes | None:
         """The octets that OpenSSL can read now, of one record at most. Raises TlsBroken."""
-        try:
-            data = self._connection.decrypt(max_octets)
-        except SSL.ZeroReturnError:  # close_notify: the peer has ended TLS in order
-            return b""
-        except SSL.Error as error:
-            raise TlsBroken(say(error)) from None
-        if data is None:
-            self._records.whole = 0
-            if self._records.idle > MAX_IDLE_RECORDS:
+        data, records = self._connection.decrypt(max_octets), self._records
+        if data:
+            if records.idle:
+                records.idle -= 1
+            # less than was asked for is the rest of its record
+            self._empty = records.whole == 1 and (len(data) < max_octets or not self._connection.holds_plaintext)
+        elif data is None:
+            records.whole = 0
+            if records.idle > MAX_IDLE_RECORDS:
                 raise TlsBroken("the peer sends TLS records without data, more than a session needs")
-            return None
-        if self._records.idle:
-            self._records.idle -= 1
-        self._empty = self._records.whole == 1 and not self._connection.holds_plaintext
         return data
 
     async def write(self, data: bytes) -> None:
         """Hand over all octets, in pieces, each waited for. Raises OSError."""
         for start in range(0, len(data), _WRITE_OCTETS):
             piece = data[start : start + _WRITE_OCTETS] if len(data) > _WRITE_OCTETS else data
-            self._encrypt(piece)
+            self._connection.encrypt(piece)
             await self._flush(len(piece) + _OVERHEAD_OCTETS)
 
     async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
@@ -139,18 +133,19 @@ class TlsStream:
 
         Raises OSError, TlsBroken on a truncated connection, and what `answer` raises.
         """
-        self._encrypt(first)
+        connection = self._connection
+        connection.encrypt(first)
         if self._flushing.locked():
             await self._flush()
         going_on = self._empty or self._answer_records(answer, max_octets)
 
         def answer_octets(octets: bytes) -> bytes | None:
             self._pass_on(octets)
-            return self._connection.produced(_REPLY_OCTETS) if self._answer_records(answer, max_octets) else None
+            return connection.produced(_REPLY_OCTETS) if self._answer_records(answer, max_octets) else None
 
         if going_on:
-            await self._stream.converse(self._connection.produced(_REPLY_OCTETS), answer_octets, _READ_OCTETS)
-        if self._connection.has_produced or self._flushing.locked():  # seldom: what was said last has been heard
+            await self._stream.converse(connection.produced(_REPLY_OCTETS), answer_octets, _READ_OCTETS)
+        if connection.has_produced or self._flushing.locked():  # seldom: what was said last has been heard
             await self._flush()
 
     def _answer_records(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> bool:
@@ -159,7 +154,7 @@ class TlsStream:
             reply = answer(heard)
             if reply is None or not heard:
                 return False
-            self._encrypt(reply)
+            self._connection.encrypt(reply)
             if self._empty:
                 break
         return True
@@ -189,10 +184,14 @@ class TlsStream:
         At most CLOSE_SECONDS.
         """
         try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                self._connection.encrypt(last)
-                self._connection.shutdown()
-                await self._flush()
+            self._connection.encrypt(last)
+            self._connection.shutdown()
+            if self._flushing.locked():
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._flush()
+            elif rest := send_at_once(self._stream, self._connection.produced(_REPLY_OCTETS)):
+                async with asyncio.timeout(CLOSE_SECONDS), self._flushing:
+                    await self._stream.write(rest)
         except (SSL.Error, OSError):
             self._stream.abort()
         await self._stream.close()
@@ -205,9 +204,10 @@ class TlsStream:
         """Give OpenSSL what was read. Raises TlsBroken at the end."""
         if not data:
             raise TlsBroken(EOF)
+        records = self._records
         if self._empty:
-            self._empty, self._records.whole = False, 0
-        end = self._records.pass_by(data, MAX_RECORDS_AT_ONCE)
+            self._empty, records.whole = False, 0
+        end = records.pass_by(data, MAX_RECORDS_AT_ONCE)
         if end == len(data):
             self._connection.feed(data)
         else:
@@ -227,13 +227,6 @@ class TlsStream:
             end += self._records.pass_by(data[end:], MAX_RECORDS_AT_ONCE)
         self._ahead, self._empty = b"".join(pieces), False
 
-    def _encrypt(self, data: bytes) -> None:
-        """Raises TlsBroken."""
-        try:
-            self._connection.encrypt(data)
-        except SSL.Error as error:
-            raise TlsBroken(say(error)) from None
-
     async def _flush(self, at_most: int = _WRITE_OCTETS) -> None:
         async with self._flushing:
             await _flush(self._stream, self._connection, at_most)
@@ -251,11 +244,10 @@ async def start_tls(
     if sni is not None:
         connection.set_tlsext_host_name(sni.encode("ascii"))
     connection.set_connect_state()
-    records = Records()
-    failure = await _shake_hands(stream, connection, records)
+    failure = await _shake_hands(stream, connection)
     if failure is not None:
         return stream, failure
-    inside = TlsStream(stream, connection, records)
+    inside = TlsStream(stream, connection)
     inside.finish_soon()
     return inside, connection.completed(sni, connection.presented_chain())
 
@@ -274,21 +266,37 @@ async def accept_tls(
     connection.set_accept_state()
     if by_name:
         connection.set_app_data(by_name)
-    records = Records()
-    failure = await _shake_hands(stream, connection, records, last_flight=True)
+    failure = await _shake_hands(stream, connection, last_flight=True)
     if failure is not None:
         raise TlsBroken(failure.detail)
     asked_for = connection.get_servername()
     sni = asked_for.decode("ascii", "backslashreplace") if asked_for else None
-    return TlsStream(stream, connection, records), connection.completed(sni, ())
+    return TlsStream(stream, connection), connection.completed(sni, ())
 
 
 async def _shake_hands(
-    stream: Stream, connection: BufferedConnection, records: Records, *, last_flight: bool = False
+    stream: Stream, connection: BufferedConnection, *, last_flight: bool = False
 ) -> HandshakeFailed | None:
     """`last_flight`: what is left to be sent in the end is sent here, too."""
+    left = MAX_HANDSHAKE_OCTETS
+
+    def answer(data: bytes) -> bytes | None:
+        nonlocal left
+        left -= len(data)
+        if not data:
+            raise TlsBroken("the peer closed the connection during the TLS handshake")
+        if left < 0:
+            raise TlsBroken(f"the TLS handshake is longer than {MAX_HANDSHAKE_OCTETS} octets")
+        connection.feed(data)
+        return None if connection.shake_hands() else connection.produced(_REPLY_OCTETS)
+
     try:
-        await _pump_handshake(stream, connection, records)
+        try:
+            connection.shake_hands()
+            await stream.converse(connection.produced(_REPLY_OCTETS), answer, _HANDSHAKE_READ_OCTETS)
+        except SSL.Error:
+            await _flush(stream, connection)  # the alert gives the peer's operator the reason
+            raise
         if last_flight:
             await _flush(stream, connection)
     except SSL.Error as error:
@@ -299,28 +307,6 @@ async def _shake_hands(
         return None
     stream.abort()
     return HandshakeFailed(detail)
-
-
-async def _pump_handshake(stream: Stream, connection: BufferedConnection, records: Records) -> None:
-    octets = 0
-    while True:
-        try:
-            connection.do_handshake()
-        except SSL.WantReadError:
-            await _flush(stream, connection)
-        except SSL.Error:
-            await _flush(stream, connection)  # the alert gives the peer's operator the reason
-            raise
-        else:
-            return
-        data = await stream.read(_HANDSHAKE_READ_OCTETS)
-        octets += len(data)
-        if not data:
-            raise TlsBroken("the peer closed the connection during the TLS handshake")
-        if octets > MAX_HANDSHAKE_OCTETS:
-            raise TlsBroken(f"the TLS handshake is longer than {MAX_HANDSHAKE_OCTETS} octets")
-        records.pass_by(data, len(data))
-        connection.feed(data)
 
 
 async def _flush(stream: Stream, connection: BufferedConnection, at_most: int = _WRITE_OCTETS) -> None:

@@ -11,61 +11,90 @@ from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL
 
 from letterlock.identity.handshake import Completed
+from letterlock.net.tls_words import say
 
 RECORD_OCTETS = 1 << 14  # of plaintext in one record, which is what OpenSSL gives at once (RFC 8446 section 5.1)
 _openssl, _ffi = Binding().lib, Binding().ffi
 _uncleared = _ffi.new_allocator(should_clear_after_alloc=False)  # OpenSSL fills what is read from it
 _WANT_READ = _openssl.SSL_ERROR_WANT_READ
-_unread: Any = _ffi.new("char **")  # where OpenSSL writes a position that nobody reads
+_start: Any = _ffi.new("char **")  # where OpenSSL writes the position of what a buffer holds
+
+
+class TlsBroken(ConnectionError):
+    """The TLS layer of a connection failed: truncated, tampered with, or against the protocol."""
 
 
 class BufferedConnection(SSL.Connection):
-    """What is read and written is octets in memory. Errors are pyOpenSSL's."""
+    """What is read and written is octets in memory."""
 
     def feed(self, octets: bytes) -> None:
         """Hand over octets from the peer. Raises MemoryError."""
         if octets and _openssl.BIO_write(self._into_ssl, octets, len(octets)) != len(octets):
             raise MemoryError
 
+    @property
+    def unread(self) -> bytes:
+        """What was fed and OpenSSL has not read: whole records and a beginning, when it has just finished with one."""
+        count = _openssl.BIO_get_mem_data(self._into_ssl, _start)
+        octets: bytes = _ffi.unpack(_start[0], count) if count else b""
+        return octets
+
     def produced(self, at_most: int) -> bytes:
         """All octets that are to be sent to the peer; `at_most` is a guess, and what is more is taken too."""
-        piece = self._produced_piece(at_most)
-        if len(piece) < at_most:
-            return piece
-        pieces = [piece]
-        while piece := self._produced_piece(at_most):
+        pieces: list[bytes] = []
+        while True:
+            buffer = _uncleared("char[]", at_most)
+            count = _openssl.BIO_read(self._from_ssl, buffer, at_most)
+            piece: bytes = _ffi.unpack(buffer, count) if count > 0 else b""
+            if count < at_most:
+                return b"".join((*pieces, piece)) if pieces else piece
             pieces.append(piece)
-        return b"".join(pieces)
-
-    def _produced_piece(self, at_most: int) -> bytes:
-        buffer = _uncleared("char[]", at_most)
-        count = _openssl.BIO_read(self._from_ssl, buffer, at_most)
-        piece: bytes = _ffi.buffer(buffer, count)[:] if count > 0 else b""
-        return piece
 
     @property
     def has_produced(self) -> bool:
         """Whether something is to be sent."""
-        return bool(_openssl.BIO_get_mem_data(self._from_ssl, _unread))
+        return bool(_openssl.BIO_get_mem_data(self._from_ssl, _start))
+
+    def shake_hands(self) -> bool:
+        """Go on with the handshake; whether it is finished: else more must come. It fails as `do_handshake` does."""
+        result = _openssl.SSL_do_handshake(self._ssl)
+        if result == 1:
+            return True
+        if _openssl.SSL_get_error(self._ssl, result) != _WANT_READ:
+            self._raise_ssl_error(self._ssl, result)
+        return False
 
     def decrypt(self, at_most: int) -> bytes | None:
-        """Octets of one record, `at_most` as many; None: more must come first. It fails as pyOpenSSL's `recv` does."""
-        buffer = _uncleared("char[]", min(at_most, RECORD_OCTETS))
-        count = _openssl.SSL_read(self._ssl, buffer, len(buffer))
-        if count <= 0:
-            if _openssl.SSL_get_error(self._ssl, count) == _WANT_READ:
-                return None
+        """Octets of one record, `at_most` as many; b"" after close_notify; None: more must come first.
+
+        Raises TlsBroken.
+        """
+        at_most = min(at_most, RECORD_OCTETS)
+        buffer = _uncleared("char[]", at_most)
+        count = _openssl.SSL_read(self._ssl, buffer, at_most)
+        if count > 0:
+            data: bytes = _ffi.unpack(buffer, count)
+            return data
+        if _openssl.SSL_get_error(self._ssl, count) == _WANT_READ:
+            return None
+        try:
             self._raise_ssl_error(self._ssl, count)
-        data: bytes = _ffi.buffer(buffer, count)[:]
-        return data
+        except SSL.ZeroReturnError:  # close_notify: the peer has ended TLS in order
+            return b""
+        except SSL.Error as error:
+            raise TlsBroken(say(error)) from None
+        return None
 
     def encrypt(self, data: bytes) -> None:
-        """Turn plaintext into records. It fails as pyOpenSSL's `sendall` does."""
-        if len(data) > RECORD_OCTETS:
-            self.sendall(data)
-        elif data and (count := _openssl.SSL_write(self._ssl, data, len(data))) != len(data):
-            self._raise_ssl_error(self._ssl, count)
-            self.sendall(data[count:])
+        """Turn plaintext into records. Raises TlsBroken."""
+        try:
+            if len(data) > RECORD_OCTETS:
+                self.sendall(data)
+            elif data and (count := _openssl.SSL_write(self._ssl, data, len(data))) != len(data):
+                self._raise_ssl_error(self._ssl, count)
+                self.sendall(data[count:])
+        except SSL.Error as error:
+            raise TlsBroken(say(error)) from None
 
     def presented_chain(self) -> tuple[bytes, ...]:
         """The certificates as a server sent them, its own first. Not parsed here: they may be malformed.
@@ -105,9 +134,9 @@ def _written(der: Any, certificate: Any) -> bytes:
     """A certificate as it came (OpenSSL keeps those octets), by way of a buffer that is empty before and after."""
     if _openssl.i2d_X509_bio(der, certificate) != 1:
         raise MemoryError
-    count = _openssl.BIO_get_mem_data(der, _unread)
+    count = _openssl.BIO_get_mem_data(der, _start)
     buffer = _uncleared("char[]", count)
     if _openssl.BIO_read(der, buffer, count) != count:
         raise MemoryError
-    data: bytes = _ffi.buffer(buffer)[:]
+    data: bytes = _ffi.unpack(buffer, count)
     return data

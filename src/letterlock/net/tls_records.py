@@ -4,10 +4,10 @@ _HEADER_OCTETS = 5  # its type, two octets of version, two of length
 
 
 class Records:
-    """Counts the records of what goes to OpenSSL (RFC 8446 section 5.1, RFC 5246 section 6.2.1), from the first on.
+    """Counts the records of what goes to OpenSSL (RFC 8446 section 5.1, RFC 5246 section 6.2.1) after a handshake.
 
     `whole`: those that ended since somebody last knew that OpenSSL had read all that it could. `idle`: those that ended
-    since `restart` and have brought no data: tickets, KeyUpdates, alerts. A reader that gets data subtracts one.
+    and have brought no data: tickets, KeyUpdates, alerts. A reader that gets data subtracts one.
     """
 
     __slots__ = ("_header", "_left", "idle", "whole")
@@ -17,10 +17,6 @@ class Records:
         self.idle = 0
         self._header = b""
         self._left = 0
-
-    def restart(self) -> None:
-        """Forget the records of the handshake, none of which brought data."""
-        self.idle = 0
 
     def pass_by(self, data: bytes, at_most: int) -> int:
         """Look at the octets that come next, up to the end of `at_most` records; how many octets those are."""
