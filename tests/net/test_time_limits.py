@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from letterlock.net import time_limits
 from letterlock.net.time_limits import Limit
 
 
@@ -65,3 +66,13 @@ async def test_an_error_inside_is_not_hidden() -> None:
     with pytest.raises(ValueError, match="mine"), limit.until(now() + 60):
         raise ValueError("mine")
     limit.close()
+
+
+async def test_a_limit_is_kept_though_the_timer_looks_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_limits, "LOOK_SECONDS", 0.002)
+    limit, began = Limit(), now()
+    with limit.until(began + 60):
+        await asyncio.sleep(0.01)
+    with pytest.raises(TimeoutError), limit.until(now() + 0.05):
+        await asyncio.Event().wait()
+    assert now() - began >= 0.06

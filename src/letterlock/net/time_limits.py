@@ -4,12 +4,16 @@ import asyncio
 import math
 from types import TracebackType
 
+LOOK_SECONDS = 60.0  # chosen: most sessions are over by then, and have had one timer
+
+
 
 class Limit:
     """`with limit.until(when): await ...` raises TimeoutError when the event loop's time passes `when`.
 
     The timer is left running between two waits, and looks when it fires whether anything is overdue: setting a limit
-    costs an assignment. One wait at a time; each may be another task's.
+    costs an assignment. It fires after LOOK_SECONDS at the latest, so that a sooner limit hardly ever needs another
+    one. One wait at a time; each may be another task's.
     """
 
     def __init__(self) -> None:
@@ -62,11 +66,11 @@ class Limit:
             raise TimeoutError from error
 
     def _arm(self) -> None:
-        """Have the timer fire when the limit that is set now is over, and no sooner timer does."""
+        """Have the timer fire when the limit that is set now is over, or sooner, where no sooner timer does."""
         if self._timer is not None:
             self._timer.cancel()
-        self._fires_at = self._when
-        self._timer = self._loop.call_at(self._when, self._fire)
+        self._fires_at = min(self._when, self._loop.time() + LOOK_SECONDS)
+        self._timer = self._loop.call_at(self._fires_at, self._fire)
 
     def _fire(self) -> None:
         self._timer, self._fires_at = None, math.inf
