@@ -7,7 +7,6 @@ from types import TracebackType
 LOOK_SECONDS = 60.0  # chosen: most sessions are over by then, and have had one timer
 
 
-
 class Limit:
     """`with limit.until(when): await ...` raises TimeoutError when the event loop's time passes `when`.
 

@@ -68,6 +68,7 @@ class TlsStream:
         self._connection = connection
         self._flushing = asyncio.Lock()
         self._records = Records()
+        self._idle = 0  # records that brought no data
         # OpenSSL has no whole record: asking it to read would be in vain, and costs as much as reading.
         self._empty = False
         self._ahead = b""  # plaintext of a crowd of small records, decrypted before anybody asked for it
@@ -89,10 +90,11 @@ class TlsStream:
     @property
     def quiet(self) -> bool:
         """Whether nothing has come that was not read, not even the end."""
-        return not self._ahead and not self._connection.holds_plaintext and self._stream.quiet
+        return not self._ahead and (self._empty or not self._connection.holds_plaintext) and self._stream.quiet
 
     async def read(self, max_octets: int) -> bytes:
         """Some octets, at least one; b"" after close_notify. Raises OSError; TlsBroken on a truncated connection."""
+        max_octets = min(max_octets, RECORD_OCTETS)
         if self._empty:
             self._pass_on(await self._stream.read(_READ_OCTETS))
         while (data := self._read_now(max_octets)) is None:
@@ -111,13 +113,15 @@ class TlsStream:
         """The octets that OpenSSL can read now, of one record at most. Raises TlsBroken."""
         data, records = self._connection.decrypt(max_octets), self._records
         if data:
-            if records.idle:
-                records.idle -= 1
-            # less than was asked for is the rest of its record
-            self._empty = records.whole == 1 and (len(data) < max_octets or not self._connection.holds_plaintext)
+            if len(data) < max_octets or not self._connection.holds_plaintext:  # all of its record
+                records.whole -= 1
+                self._empty = not records.whole
+            elif self._idle:
+                self._idle -= 1
         elif data is None:
+            self._idle += records.whole
             records.whole = 0
-            if records.idle > MAX_IDLE_RECORDS:
+            if self._idle > MAX_IDLE_RECORDS:
                 raise TlsBroken("the peer sends TLS records without data, more than a session needs")
         return data
 
@@ -133,7 +137,7 @@ class TlsStream:
 
         Raises OSError, TlsBroken on a truncated connection, and what `answer` raises.
         """
-        connection = self._connection
+        connection, max_octets = self._connection, min(max_octets, RECORD_OCTETS)
         connection.encrypt(first)
         if self._flushing.locked():
             await self._flush()
@@ -204,10 +208,8 @@ class TlsStream:
         """Give OpenSSL what was read. Raises TlsBroken at the end."""
         if not data:
             raise TlsBroken(EOF)
-        records = self._records
-        if self._empty:
-            self._empty, records.whole = False, 0
-        end = records.pass_by(data, MAX_RECORDS_AT_ONCE)
+        self._empty = False
+        end = self._records.pass_by(data, MAX_RECORDS_AT_ONCE)
         if end == len(data):
             self._connection.feed(data)
         else:

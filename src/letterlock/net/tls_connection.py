@@ -29,7 +29,8 @@ class BufferedConnection(SSL.Connection):
 
     def feed(self, octets: bytes) -> None:
         """Hand over octets from the peer. Raises MemoryError."""
-        if octets and _openssl.BIO_write(self._into_ssl, octets, len(octets)) != len(octets):
+        count = len(octets)
+        if _openssl.BIO_write(self._into_ssl, octets, count) != count:
             raise MemoryError
 
     @property
@@ -41,14 +42,12 @@ class BufferedConnection(SSL.Connection):
 
     def produced(self, at_most: int) -> bytes:
         """All octets that are to be sent to the peer; `at_most` is a guess, and what is more is taken too."""
-        pieces: list[bytes] = []
-        while True:
-            buffer = _uncleared("char[]", at_most)
-            count = _openssl.BIO_read(self._from_ssl, buffer, at_most)
-            piece: bytes = _ffi.unpack(buffer, count) if count > 0 else b""
-            if count < at_most:
-                return b"".join((*pieces, piece)) if pieces else piece
-            pieces.append(piece)
+        buffer = _uncleared("char[]", at_most)
+        count = _openssl.BIO_read(self._from_ssl, buffer, at_most)
+        octets: bytes = _ffi.unpack(buffer, count) if count > 0 else b""
+        if count == at_most and (more := _openssl.BIO_get_mem_data(self._from_ssl, _start)):
+            return octets + self.produced(more)
+        return octets
 
     @property
     def has_produced(self) -> bool:
@@ -65,11 +64,7 @@ class BufferedConnection(SSL.Connection):
         return False
 
     def decrypt(self, at_most: int) -> bytes | None:
-        """Octets of one record, `at_most` as many; b"" after close_notify; None: more must come first.
-
-        Raises TlsBroken.
-        """
-        at_most = min(at_most, RECORD_OCTETS)
+        """So many octets of one record at most; b"" after close_notify; None: more must come. Raises TlsBroken."""
         buffer = _uncleared("char[]", at_most)
         count = _openssl.SSL_read(self._ssl, buffer, at_most)
         if count > 0:
@@ -87,10 +82,11 @@ class BufferedConnection(SSL.Connection):
 
     def encrypt(self, data: bytes) -> None:
         """Turn plaintext into records. Raises TlsBroken."""
+        octets = len(data)
         try:
-            if len(data) > RECORD_OCTETS:
+            if octets > RECORD_OCTETS:
                 self.sendall(data)
-            elif data and (count := _openssl.SSL_write(self._ssl, data, len(data))) != len(data):
+            elif octets and (count := _openssl.SSL_write(self._ssl, data, octets)) != octets:
                 self._raise_ssl_error(self._ssl, count)
                 self.sendall(data[count:])
         except SSL.Error as error:

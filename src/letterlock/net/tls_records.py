@@ -6,15 +6,14 @@ _HEADER_OCTETS = 5  # its type, two octets of version, two of length
 class Records:
     """Counts the records of what goes to OpenSSL (RFC 8446 section 5.1, RFC 5246 section 6.2.1) after a handshake.
 
-    `whole`: those that ended since somebody last knew that OpenSSL had read all that it could. `idle`: those that ended
-    and have brought no data: tickets, KeyUpdates, alerts. A reader that gets data subtracts one.
+    `whole`: those that ended and have brought no data yet. The reader subtracts each whose data it has got, and what is
+    left when OpenSSL has nothing to read any more brings none: tickets, KeyUpdates, alerts.
     """
 
-    __slots__ = ("_header", "_left", "idle", "whole")
+    __slots__ = ("_header", "_left", "whole")
 
     def __init__(self) -> None:
         self.whole = 0
-        self.idle = 0
         self._header = b""
         self._left = 0
 
@@ -22,7 +21,6 @@ class Records:
         """Look at the octets that come next, up to the end of `at_most` records; how many octets those are."""
         if not (self._left or self._header) and len(data) == _HEADER_OCTETS + int.from_bytes(data[3:5], "big"):
             self.whole += 1  # just one record, as it is in a conversation
-            self.idle += 1
             return len(data)
         at, end, ended = 0, len(data), 0
         while at < end and ended < at_most:
@@ -36,7 +34,6 @@ class Records:
             else:
                 ended += 1
         self.whole += ended
-        self.idle += ended
         return at
 
     def _pass_part(self, data: bytes, at: int, end: int) -> tuple[int, bool]:
