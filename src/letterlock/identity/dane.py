@@ -85,6 +85,8 @@ def strongest_records(records: Sequence[TLSARecord], order: Sequence[int] = DIGE
 
     `records` are usable ones; `order` are matching types, strongest first.
     """
+    if len(records) < 2:
+        return tuple(records)
     best: dict[tuple[int, int], int] = {}
     for one in records:
         if one.matching_type != FULL:
@@ -114,11 +116,10 @@ def match_dane(
     the domain has published that very key, and a handshake with it is what the records ask for (RFC 7671 section 5.1).
     Raises TypeError for anything but TLSARecord, such as the records of dnspython.
     """
-    refuse_other_records(records)
+    wanted = strongest_records(usable_records(records))
     if not chain:
         return _mismatch([], MismatchKind.NO_CERTIFICATE, "the server presented no certificate", None)
-    leaf, key = _read_leaf(chain[0])
-    wanted = strongest_records(usable_records(records))
+    key = _read_key(chain[0])
     shown: dict[tuple[int, int], bytes | None] = {}  # hashed once for all records of a kind
     for record in wanted:  # DANE-EE first: it costs one comparison
         kind = record.selector, record.matching_type
@@ -128,6 +129,7 @@ def match_dane(
             shown[kind] = _association(*kind, chain[0], key)
         if shown[kind] == record.data:
             return DaneMatch(record=record, depth=0, reference=None)
+    leaf = None if key is None else _read_leaf(chain[0])
     authorities = [one for one in wanted if one.usage == DANE_TA]
     found: DaneMatch | list[RecordMismatch]
     if leaf is None:
@@ -157,19 +159,23 @@ def _mismatch(
     return DaneMismatch(kind=kind, detail=detail, presented_spki=presented_spki, records=tuple(misses))
 
 
-def _read_leaf(der: bytes) -> tuple[x509.Certificate | None, bytes | None]:
-    """The server's certificate and its SubjectPublicKeyInfo, as far as they can be read.
+def _read_key(der: bytes) -> bytes | None:
+    """The SubjectPublicKeyInfo of the server's certificate.
 
-    DANE-EE needs the key alone, so a certificate with, say, a malformed subject can still match.
+    DANE-EE needs that alone, so a certificate with, say, a malformed subject can still match.
     """
     try:
-        key = read_spki(der)
+        return read_spki(der)
     except InvalidCertificate:
-        return None, None
+        return None
+
+
+def _read_leaf(der: bytes) -> x509.Certificate | None:
+    """The server's certificate, if all of it can be read."""
     try:
-        return parse_certificate(der), key
+        return parse_certificate(der)
     except InvalidCertificate:
-        return None, key
+        return None
 
 
 def _is_usable(record: TLSARecord) -> bool:

@@ -37,14 +37,17 @@ class TLSARecord:
         return cls(octets[0], octets[1], octets[2], octets[_HEAD_OCTETS:])
 
     def __str__(self) -> str:
-        if self.usage == CUT:
-            return f"\\# {len(self.data)} {self.data.hex()}".rstrip()  # RFC 3597 section 5
-        return f"{self.usage} {self.selector} {self.matching_type} {self.data.hex()}"
+        return self._shown(self.data)
 
     @property
     def short(self) -> str:
         """The record with its data cut to eight hex digits, for a line that people read."""
-        return str(TLSARecord(self.usage, self.selector, self.matching_type, self.data[:4])).rstrip()
+        return self._shown(self.data[:4]).rstrip()
+
+    def _shown(self, data: bytes) -> str:
+        if self.usage == CUT:
+            return f"\\# {len(data)} {data.hex()}".rstrip()  # RFC 3597 section 5
+        return f"{self.usage} {self.selector} {self.matching_type} {data.hex()}"
 
 
 def refuse_other_records(records: Iterable[object]) -> None:
