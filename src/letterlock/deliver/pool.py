@@ -123,9 +123,9 @@ class SessionPool:
 
     def _cleared(self, session: Opened, requirement: Requirement, now: float) -> Opened | None:
         """The session as the requirement clears it now, if it does."""
-        just_now = session.reused and 0 <= now - session.judged_at < EVIDENCE_SECONDS
+        just_now = 0 <= now - session.judged_at < EVIDENCE_SECONDS
         if just_now and session.cleared.requirement is requirement:
-            return session
+            return session if session.reused else changed(session, reused=True)
         if requirement.demands_certificate and session.handshake and session.handshake.sni != requirement.sni:
             return None  # with another name, the server might have shown another certificate
         verdict = judge(requirement, session.evidence, now)
@@ -168,12 +168,13 @@ class SessionPool:
 
     def _end_one_at(self, key: str) -> bool:
         """End the session idle for longest with a host, or with an address and port; whether there was one."""
-        address, _, port = key.removeprefix("[").rpartition("]:")  # a host's name may be anything
-        those = [
-            kept
-            for server, kept in self._kept.items()
-            if server.host == key or (server.address == address and str(server.port) == port)
-        ]
+        address, _, port = key.removeprefix("[").rpartition("]:")
+        if address:
+            those = [
+                kept for server, kept in self._kept.items() if server.address == address and str(server.port) == port
+            ]
+        else:
+            those = [kept for server, kept in self._kept.items() if server.host == key]
         if not those:
             return False
         kept = min((each[0] for each in those), key=lambda one: one.since)

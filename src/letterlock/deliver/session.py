@@ -257,7 +257,8 @@ class _Opening:
     async def _judged(self) -> OpenResult:
         implicit = self._conversation.client.secure
         evidence = await (self._implicit_tls() if implicit else self._explicit_tls())
-        verdict = judge(self._requirement, evidence, self._ports.clock.now())
+        now = self._ports.clock.now()
+        verdict = judge(self._requirement, evidence, now)
         if not isinstance(verdict, Cleared):
             return NotCleared(verdict=verdict, evidence=evidence, connected_at=self._connected_at)
         handshake = evidence.handshake if isinstance(evidence.handshake, Completed) else None
@@ -278,6 +279,7 @@ class _Opening:
             evidence=evidence,
             handshake=handshake,
             connected_at=self._connected_at,
+            judged_at=now,
         )
 
     async def _explicit_tls(self) -> SessionEvidence:
