@@ -145,28 +145,19 @@ async def open_with_fallback(
     `open_session`.
     """
 
-    async def opened(required: Requirement, *, compatible: bool = False, over: Stream | None = None) -> OpenResult:
-        result = await open_session(
-            address,
-            required,
-            ports=ports,
-            options=options,
-            compatible=compatible,
-            implicit=implicit,
-            lmtp=lmtp,
-            stream=over,
-            answered=answered,
-        )
-        tried(required, result)
-        return result
-
-    result = await opened(requirement, over=stream)
+    opened = functools.partial(
+        open_session, address, ports=ports, options=options, implicit=implicit, lmtp=lmtp, answered=answered
+    )
+    result = await opened(requirement, stream=stream)
+    tried(requirement, result)
     if isinstance(result, NotCleared) and isinstance(result.evidence.handshake, HandshakeFailed):
         result = await opened(requirement, compatible=True)
+        tried(requirement, result)
     if implicit:
         return result  # there is no cleartext where TLS comes first
     if isinstance(result, NotCleared) and (fallback := next_requirement(requirement, result.evidence)) is not None:
         result = await opened(fallback)
+        tried(fallback, result)
     return result
 
 
