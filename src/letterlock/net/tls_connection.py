@@ -17,7 +17,7 @@ RECORD_OCTETS = 1 << 14  # of plaintext in one record, which is what OpenSSL giv
 _openssl, _ffi = Binding().lib, Binding().ffi
 _uncleared = _ffi.new_allocator(should_clear_after_alloc=False)  # OpenSSL fills what is read from it
 _WANT_READ = _openssl.SSL_ERROR_WANT_READ
-_start: Any = _ffi.new("char **")  # where OpenSSL writes the position of what a buffer holds
+_unread: Any = _ffi.new("char **")  # where OpenSSL writes a position that nobody reads
 
 
 class TlsBroken(ConnectionError):
@@ -36,8 +36,9 @@ class BufferedConnection(SSL.Connection):
     @property
     def unread(self) -> bytes:
         """What was fed and OpenSSL has not read: whole records and a beginning, when it has just finished with one."""
-        count = _openssl.BIO_get_mem_data(self._into_ssl, _start)
-        octets: bytes = _ffi.unpack(_start[0], count) if count else b""
+        start = _ffi.new("char **")
+        count = _openssl.BIO_get_mem_data(self._into_ssl, start)
+        octets: bytes = _ffi.unpack(start[0], count) if count else b""
         return octets
 
     def produced(self, at_most: int) -> bytes:
@@ -45,14 +46,14 @@ class BufferedConnection(SSL.Connection):
         buffer = _uncleared("char[]", at_most)
         count = _openssl.BIO_read(self._from_ssl, buffer, at_most)
         octets: bytes = _ffi.unpack(buffer, count) if count > 0 else b""
-        if count == at_most and (more := _openssl.BIO_get_mem_data(self._from_ssl, _start)):
+        if count == at_most and (more := _openssl.BIO_get_mem_data(self._from_ssl, _unread)):
             return octets + self.produced(more)
         return octets
 
     @property
     def has_produced(self) -> bool:
         """Whether something is to be sent."""
-        return bool(_openssl.BIO_get_mem_data(self._from_ssl, _start))
+        return bool(_openssl.BIO_get_mem_data(self._from_ssl, _unread))
 
     def shake_hands(self) -> bool:
         """Go on with the handshake; whether it is finished: else more must come. It fails as `do_handshake` does."""
@@ -130,7 +131,7 @@ def _written(der: Any, certificate: Any) -> bytes:
     """A certificate as it came (OpenSSL keeps those octets), by way of a buffer that is empty before and after."""
     if _openssl.i2d_X509_bio(der, certificate) != 1:
         raise MemoryError
-    count = _openssl.BIO_get_mem_data(der, _start)
+    count = _openssl.BIO_get_mem_data(der, _unread)
     buffer = _uncleared("char[]", count)
     if _openssl.BIO_read(der, buffer, count) != count:
         raise MemoryError
