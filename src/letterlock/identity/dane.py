@@ -166,7 +166,7 @@ def _read_key(der: bytes) -> bytes | None:
     """
     try:
         return read_spki(der)
-    except InvalidCertificate:
+    except InvalidCertificate:  # nothing to compare: only a record of the whole certificate can match
         return None
 
 
@@ -174,7 +174,7 @@ def _read_leaf(der: bytes) -> x509.Certificate | None:
     """The server's certificate, if all of it can be read."""
     try:
         return parse_certificate(der)
-    except InvalidCertificate:
+    except InvalidCertificate:  # no path begins there: told as malformed
         return None
 
 

@@ -65,7 +65,7 @@ class BufferedConnection(SSL.Connection):
         return False
 
     def decrypt(self, at_most: int) -> bytes | None:
-        """So many octets of one record at most; b"" after close_notify; None: more must come. Raises TlsBroken."""
+        """Octets of one record, `at_most` as many; b"" after close_notify; None: more must come. Raises TlsBroken."""
         buffer = _uncleared("char[]", at_most)
         count = _openssl.SSL_read(self._ssl, buffer, at_most)
         if count > 0:
