@@ -13,7 +13,6 @@ section 4.2). Until its reply has come, a recipient's fate is unknown, whatever 
 
 from collections.abc import Sequence
 
-from letterlock.frozen import frozen_dataclass
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import NO_WISHES, Wishes
@@ -37,21 +36,25 @@ from letterlock.smtp.client_events import (
     TlsGoAhead,
     parse_capabilities,
 )
-from letterlock.smtp.client_steps import ACCEPTING, GO_AHEAD, ClientState, Step, while_awaiting
+from letterlock.smtp.client_steps import (
+    ACCEPTING,
+    DATA_COMMAND,
+    GO_AHEAD,
+    GREETING_COMMAND,
+    MESSAGE_COMMAND,
+    QUIT_COMMAND,
+    RSET_COMMAND,
+    STARTTLS_COMMAND,
+    ClientCommand,
+    ClientState,
+    Step,
+    while_awaiting,
+)
 from letterlock.smtp.command_text import as_ascii, as_utf8
 from letterlock.smtp.reply_parser import MAX_REPLY_LINE_OCTETS, MAX_REPLY_LINES, MalformedReply, ReplyParser
 
 MAX_RECIPIENTS = 100  # what every server must take (RFC 5321 section 4.5.3.1.8), and what bounds a pipelined group
 _NO_CAPABILITIES = Capabilities()
-
-
-@frozen_dataclass(frozen=True, slots=True)
-class _Command:
-    """A command that awaits its reply; `line` with its CRLF."""
-
-    step: Step
-    line: bytes = b""
-    recipient: Mailbox | None = None
 
 
 # Members of enums that each message meets: until Python 3.12, to look one up in its class costs more than a call.
@@ -64,10 +67,6 @@ _RCPT = Step.RCPT
 _DATA = Step.DATA
 _BDAT = Step.BDAT
 _MESSAGE = Step.MESSAGE
-# Commands that are the same for each message.
-_RSET_COMMAND = _Command(Step.RSET, b"RSET\r\n")
-_DATA_COMMAND = _Command(_DATA, b"DATA\r\n")
-_MESSAGE_COMMAND = _Command(_MESSAGE)
 _ENVELOPE = frozenset({Step.RSET, Step.MAIL, Step.RCPT, Step.DATA, Step.NO_MESSAGE})
 _SKIPPED_WHEN_POINTLESS = frozenset({Step.RCPT, Step.DATA})
 _DEAF = frozenset({ClientState.CLOSED, ClientState.HANDSHAKE})
@@ -98,8 +97,8 @@ class SmtpClient:
         self._parser = ReplyParser(max_line_octets=max_line_octets, max_lines=max_reply_lines)
         self._output: list[bytes] = []
         # Lists, though taken from in front: they are short, and an empty deque takes 760 bytes of each idle session.
-        self._due = [_Command(Step.GREETING)]
-        self._plan: list[_Command] = []
+        self._due = [GREETING_COMMAND]
+        self._plan: list[ClientCommand] = []
         self.state = _WAITING
         self.capabilities: Capabilities = _NO_CAPABILITIES
         self._secure = secure
@@ -136,7 +135,7 @@ class SmtpClient:
     @property
     def may_follow(self) -> bool:
         """Whether another envelope may go out behind the content that is on its way (RFC 2920 section 3.1)."""
-        return self.capabilities.pipelining and not self.sent_early and self._due == [_MESSAGE_COMMAND]
+        return self.capabilities.pipelining and not self.sent_early and self._due == [MESSAGE_COMMAND]
 
     @property
     def may_send_early(self) -> bool:
@@ -155,8 +154,8 @@ class SmtpClient:
     def hello(self) -> None:
         """EHLO; LHLO in LMTP (RFC 2033 section 4.1). Raises LocalProtocolError."""
         self._demand(ClientState.GREETED)
-        step = Step.LHLO if self.lmtp else Step.EHLO
-        self._send(_Command(step, as_ascii(step.value) + b" " + self._name + b"\r\n"))
+        step, verb = (Step.LHLO, b"LHLO ") if self.lmtp else (Step.EHLO, b"EHLO ")
+        self._send([ClientCommand(step, verb + self._name + b"\r\n")])
 
     def hello_without_extensions(self) -> None:
         """HELO, for a server that does not know EHLO; never inside TLS, nor in LMTP. Raises LocalProtocolError."""
@@ -165,14 +164,14 @@ class SmtpClient:
             raise LocalProtocolError("there is no HELO in LMTP")
         if self._secure:
             raise LocalProtocolError("a server that answered STARTTLS knows EHLO")
-        self._send(_Command(Step.HELO, b"HELO " + self._name + b"\r\n"))
+        self._send([ClientCommand(Step.HELO, b"HELO " + self._name + b"\r\n")])
 
     def start_tls(self) -> None:
         """STARTTLS (RFC 3207). Raises LocalProtocolError when it was not offered."""
         self._demand(_READY)
         if self._secure or not self.capabilities.starttls:
             raise LocalProtocolError("STARTTLS is not on offer")
-        self._send(_Command(Step.STARTTLS, b"STARTTLS\r\n"))
+        self._send([STARTTLS_COMMAND])
 
     def tls_established(self) -> None:
         """The handshake is done: forget what the server said in clear; EHLO comes next (RFC 3207 section 4.2)."""
@@ -192,12 +191,12 @@ class SmtpClient:
         line = b"AUTH " + as_ascii(mechanism)
         if response is not None:
             line += b" " + (response or b"=")
-        self._send(_Command(Step.AUTH, line + b"\r\n"))
+        self._send([ClientCommand(Step.AUTH, line + b"\r\n")])
 
     def answer_challenge(self, response: bytes) -> None:
         """The response to a challenge, in base64. Raises LocalProtocolError."""
         self._demand(ClientState.CHALLENGED)
-        self._send(_Command(Step.AUTH, response + b"\r\n"))
+        self._send([ClientCommand(Step.AUTH, response + b"\r\n")])
 
     def begin(
         self,
@@ -233,28 +232,31 @@ class SmtpClient:
         if early is not None and (behind or not self.may_send_early):
             raise LocalProtocolError("the message must wait for the answers to its envelope")
         write = as_utf8 if smtputf8 else as_ascii
-        commands = [_RSET_COMMAND] if self._transaction_open and not behind else []
+        commands = [RSET_COMMAND] if self._transaction_open and not behind else []
         told = wishes if self.capabilities.dsn else NO_WISHES
         sender = b"MAIL FROM:<>" if reverse_path is None else write(f"MAIL FROM:<{reverse_path}>")
         parameters = self._mail_parameters(size, eight_bit, requiretls, smtputf8)
         if told is not NO_WISHES:
             parameters += as_ascii(told.parameters)
-        commands.append(_Command(_MAIL, sender + parameters + b"\r\n"))
+        commands.append(ClientCommand(_MAIL, sender + parameters + b"\r\n"))
         for one in recipients:
             wished = as_ascii(told.of(one).parameters) if told.recipients else b""
-            commands.append(_Command(_RCPT, write(f"RCPT TO:<{one}>") + wished + b"\r\n", one))
+            commands.append(ClientCommand(_RCPT, write(f"RCPT TO:<{one}>") + wished + b"\r\n", one))
         if early is not None:
-            commands.append(_Command(_BDAT, b"BDAT %d LAST\r\n" % len(early.content)))
+            commands.append(ClientCommand(_BDAT, b"BDAT %d LAST\r\n" % len(early.content)))
         elif behind or not self.capabilities.chunking:
-            commands.append(_DATA_COMMAND)
-        self._plan.extend(commands)
+            commands.append(DATA_COMMAND)
         self._sender_accepted = False
         self._accepted = []
         self._transaction_open = True
         self._fresh = False
         self._by_data = behind
         self.sent_early = early is not None
-        self._go_on()
+        if self.capabilities.pipelining:
+            self._send(commands)
+        else:
+            self._plan = commands
+            self._go_on()
         if early is not None:
             self._output.append(early.content)
 
@@ -277,7 +279,7 @@ class SmtpClient:
             ready = content if isinstance(content, WireContent) else wire_content(content)
         except BareLineEnd as error:
             raise LocalProtocolError(str(error)) from None
-        self._await(*self._message_answers())
+        self._await(self._message_answers())
         if self.chunking:
             self._output += (b"BDAT %d LAST\r\n" % len(ready.content), ready.content)
         else:
@@ -289,21 +291,21 @@ class SmtpClient:
         Returns what it writes behind the last octet: until then there is no message. Raises LocalProtocolError.
         """
         self._demand(_SENDING)
-        self._await(*self._message_answers())
+        self._await(self._message_answers())
         if not self.chunking:
             return b".\r\n"
         self._output.append(b"BDAT %d LAST\r\n" % octets)
         return b""
 
-    def _message_answers(self) -> list[_Command]:
+    def _message_answers(self) -> list[ClientCommand]:
         if not self.lmtp:
-            return [_MESSAGE_COMMAND]
-        return [_Command(_MESSAGE, recipient=recipient) for recipient in self._accepted]
+            return [MESSAGE_COMMAND]
+        return [ClientCommand(_MESSAGE, recipient=recipient) for recipient in self._accepted]
 
     def quit(self) -> None:
         """QUIT. Raises LocalProtocolError."""
         self._demand(ClientState.GREETED, _READY)
-        self._send(_Command(Step.QUIT, b"QUIT\r\n"))
+        self._send([QUIT_COMMAND])
 
     def receive(self, data: bytes) -> list[Event]:
         """Take what was read, b"" for the end of the connection; the events that follow from it.
@@ -311,9 +313,9 @@ class SmtpClient:
         Raises RemoteProtocolError; ConnectionEnded when an answer was due; LocalProtocolError after the end. What
         was rightly answered before the fault is handed out first, and the fault raised by the next call.
         """
-        if self.fault is not None:
-            raise RemoteProtocolError(self.fault)
         if self.state in _DEAF:
+            if self.fault is not None:
+                raise RemoteProtocolError(self.fault)
             raise LocalProtocolError(f"nothing to receive while {self.state}")
         if not data:
             return self._connection_ended()
@@ -344,34 +346,37 @@ class SmtpClient:
             self.state = _CLOSED
             return [ServerClosing(reply)]
         command = self._due.pop(0)
-        accepted = reply.code in ACCEPTING[command.step]
+        step = command.step
+        accepted = reply.code in ACCEPTING[step]
         if not accepted and not (reply.transient or reply.permanent):
-            raise self._fault(f"the server answered {command.step} with {reply}")
-        answer = self._answer_envelope if command.step in _ENVELOPE else self._answer
-        events = answer(command, reply, accepted=accepted)
+            raise self._fault(f"the server answered {step} with {reply}")
+        if step in _ENVELOPE:
+            events = self._answer_envelope(command, reply, accepted=accepted)
+        elif step is _MESSAGE:
+            events = [self._message_answered(command, reply)]
+        else:
+            events = [self._answer(step, reply, accepted=accepted)]
         if reply.code == 421:
             self.state = _CLOSED
             events.append(ServerClosing(reply))
         return events
 
-    def _answer(self, command: _Command, reply: Reply, *, accepted: bool) -> list[Event]:
-        if command.step is _MESSAGE:
-            return [self._message_answered(command, reply)]
-        match command.step:
+    def _answer(self, step: Step, reply: Reply, *, accepted: bool) -> Event:
+        match step:
             case Step.GREETING:
                 self.state = ClientState.GREETED if accepted else _CLOSED
-                return [Greeted(reply)]
+                return Greeted(reply)
             case Step.EHLO | Step.HELO | Step.LHLO:
-                return [self._greeted_back(command.step, reply, accepted=accepted)]
+                return self._greeted_back(step, reply, accepted=accepted)
             case Step.STARTTLS:
-                return [self._answer_tls(reply)]
+                return self._answer_tls(reply)
             case Step.AUTH:
                 self.state = ClientState.CHALLENGED if reply.code == 334 else _READY  # RFC 4954 section 6
-                return [LoginAnswered(reply)]
+                return LoginAnswered(reply)
         self.state = _CLOSED
-        return [QuitAnswered(reply)]
+        return QuitAnswered(reply)
 
-    def _message_answered(self, command: _Command, reply: Reply) -> Event:
+    def _message_answered(self, command: ClientCommand, reply: Reply) -> Event:
         if not self._due:
             self._transaction_open = False
             self.state = _READY
@@ -398,20 +403,20 @@ class SmtpClient:
         self.state = ClientState.HANDSHAKE
         return TlsAnswered(reply, TlsGoAhead.READY)
 
-    def _answer_envelope(self, command: _Command, reply: Reply, *, accepted: bool) -> list[Event]:
+    def _answer_envelope(self, command: ClientCommand, reply: Reply, *, accepted: bool) -> list[Event]:
+        step = command.step
         events: list[Event] = []
-        match command.step:
-            case Step.RCPT if command.recipient is not None:
-                events.append(self._answer_recipient(command.recipient, reply, accepted=accepted))
-            case Step.MAIL:
-                self._sender_accepted = accepted
-                events.append(SenderAnswered(reply))
-            case Step.DATA:
-                return self._answer_data(reply, accepted=accepted)
-            case Step.NO_MESSAGE:
-                return self._envelope_over(None)
-            case Step.RSET if not accepted:
-                raise self._fault(f"the server refused RSET: {reply}")
+        if command.recipient is not None:
+            events.append(self._answer_recipient(command.recipient, reply, accepted=accepted))
+        elif step is _MAIL:
+            self._sender_accepted = accepted
+            events.append(SenderAnswered(reply))
+        elif step is _DATA:
+            return self._answer_data(reply, accepted=accepted)
+        elif step is Step.NO_MESSAGE:
+            return self._envelope_over(None)
+        elif not accepted:
+            raise self._fault(f"the server refused RSET: {reply}")
         if not self._due:
             events += self._go_on()
         elif self._due[0].step is _BDAT:
@@ -421,7 +426,7 @@ class SmtpClient:
     def _content_is_there(self) -> list[Event]:
         """The whole envelope is answered; the reply to the message comes next."""
         self._due.pop(0)
-        self._due.extend(self._message_answers() if self._accepted else [_Command(Step.NO_MESSAGE)])
+        self._due.extend(self._message_answers() if self._accepted else [ClientCommand(Step.NO_MESSAGE)])
         return [EnvelopeAnswered(tuple(self._accepted), None)] if self._accepted else []
 
     def _answer_recipient(self, recipient: Mailbox, reply: Reply, *, accepted: bool) -> Event:
@@ -440,23 +445,18 @@ class SmtpClient:
             return [EnvelopeAnswered(tuple(self._accepted), reply)]
         if self.lmtp:
             raise self._fault(f"the server wants a message that is for nobody: {reply}")  # RFC 2033 section 4.2: a 503
-        self._await(_Command(Step.NO_MESSAGE))
+        self._await([ClientCommand(Step.NO_MESSAGE)])
         self._output.append(b".\r\n")  # RFC 2920 section 3.1: an unwanted 354 is ended with an empty message
         return []
 
     def _go_on(self) -> list[Event]:
-        """Send the next command of the plan, or all of them with PIPELINING; leave out what has become pointless."""
-        if self._plan and self._plan[0].step in _SKIPPED_WHEN_POINTLESS and self._pointless():
+        """Send the next command of the plan, which there is without PIPELINING; leave out what has become pointless."""
+        if not self._plan:
+            return self._content_is_next() if self.chunking else []
+        if self._plan[0].step in _SKIPPED_WHEN_POINTLESS and self._pointless():
             self._plan.clear()
             return self._envelope_over(None)
-        if self._plan:
-            together = len(self._plan) if self.capabilities.pipelining else 1
-            commands, self._plan = self._plan[:together], self._plan[together:]
-            self._send(*commands)
-            if not self.capabilities.pipelining:
-                return []
-        if self.chunking and not self._due:
-            return self._content_is_next()
+        self._send([self._plan.pop(0)])
         return []
 
     def _content_is_next(self) -> list[Event]:
@@ -479,15 +479,15 @@ class SmtpClient:
         words += b" SMTPUTF8" if smtputf8 else b""
         return words + (b" REQUIRETLS" if requiretls else b"")
 
-    def _send(self, *commands: _Command) -> None:
-        self._await(*commands)
+    def _send(self, commands: Sequence[ClientCommand]) -> None:
+        self._await(commands)
         self._output += [command.line for command in commands]
 
-    def _await(self, *commands: _Command) -> None:
+    def _await(self, commands: Sequence[ClientCommand]) -> None:
         """Raises RemoteProtocolError when the server has spoken before it was asked."""
         if not self._due and self._parser.pending:
             raise self._fault(f"the server spoke before it was sent {commands[0].step}")
-        self._due.extend(commands)
+        self._due += commands
         self.state = _WAITING
 
     def _demand(self, *states: ClientState) -> None:

@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+from letterlock.frozen import frozen_dataclass
+from letterlock.mail.addresses import Mailbox
+
 
 class ClientState(StrEnum):
     """The next permitted step."""
@@ -33,6 +36,23 @@ class Step(StrEnum):
     NO_MESSAGE = "no message"  # what follows a DATA or comes with a BDAT that no recipient wants
     QUIT = "QUIT"
 
+
+@frozen_dataclass(frozen=True, slots=True)
+class ClientCommand:
+    """A command that awaits its reply; `line` with its CRLF."""
+
+    step: Step
+    line: bytes = b""
+    recipient: Mailbox | None = None
+
+
+# Commands that are the same in each session.
+GREETING_COMMAND = ClientCommand(Step.GREETING)
+STARTTLS_COMMAND = ClientCommand(Step.STARTTLS, b"STARTTLS\r\n")
+RSET_COMMAND = ClientCommand(Step.RSET, b"RSET\r\n")
+DATA_COMMAND = ClientCommand(Step.DATA, b"DATA\r\n")
+MESSAGE_COMMAND = ClientCommand(Step.MESSAGE)
+QUIT_COMMAND = ClientCommand(Step.QUIT, b"QUIT\r\n")
 
 # A code that a client does not know counts by its first digit (RFC 5321 sections 4.2.1 and 4.3.2). One that it does
 # know keeps its meaning: where it answers another command, the replies are out of step with what was sent, or a new

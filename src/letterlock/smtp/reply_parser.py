@@ -30,7 +30,7 @@ class ReplyParser:
         self._at = 0  # where in it the next line begins
         self._code: int | None = None
         self._lines: list[str] = []
-        self._known: tuple[Reply, ...] = ()  # what was recognised as a whole, and not handed out yet
+        self._known: list[Reply] = []  # what was recognised as a whole, and not handed out yet
         self._recognises = (max_line_octets, max_lines) == (MAX_REPLY_LINE_OCTETS, MAX_REPLY_LINES)
 
     @property
@@ -40,8 +40,8 @@ class ReplyParser:
 
     def feed(self, data: bytes) -> None:
         """Add octets."""
-        if self._recognises and data.find(b"\n") + 1 < len(data) <= _MAX_KNOWN_OCTETS and not self.pending:
-            self._known = _replies(data)
+        if data.find(b"\n") + 1 < len(data) <= _MAX_KNOWN_OCTETS and self._recognises and not self.pending:
+            self._known.extend(_replies(data))
             if self._known:
                 return
         self._buffer, self._at = self._buffer[self._at :] + data, 0
@@ -49,8 +49,7 @@ class ReplyParser:
     def next_reply(self) -> Reply | None:
         """The next whole reply, or None when more octets are needed. Raises MalformedReply."""
         if self._known:
-            reply, self._known = self._known[0], self._known[1:]
-            return reply
+            return self._known.pop(0)
         if self._at == len(self._buffer):
             return None
         while (end := self._buffer.find(b"\n", self._at, self._at + self._max_line_octets) + 1) > 0:
