@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 from letterlock.deliver.options import Timeouts
 from letterlock.deliver.reply_hints import NO_HINTS, ReplySubject, advise
@@ -22,10 +22,13 @@ from letterlock.smtp.client_steps import ClientState, Step
 
 BLOCK_OCTETS = 1 << 16  # chosen: as much as a socket usually takes at once
 MAX_AT_ONCE_OCTETS = 1 << 14  # what a kernel takes without waiting
+# Members of enums that each message meets: until Python 3.12, to look one up in its class costs more than a call.
 _CLOSED = ClientState.CLOSED
+_MESSAGE = Step.MESSAGE
 _MAY_QUIT = frozenset({ClientState.GREETED, ClientState.READY})
 _READ_OCTETS = 1 << 13  # chosen: replies are a few hundred octets
 _Wanted = TypeVar("_Wanted")
+_Given = TypeVarTuple("_Given")
 
 
 class SessionLost(Exception):
@@ -125,8 +128,9 @@ class Conversation:
         Raises SessionLost; TypeError without the proof.
         """
         self.demand(cleared)
-        self.command(
-            lambda: self._client.begin(
+        self._refuse_if_over()
+        try:
+            self._client.begin(
                 reverse_path,
                 recipients,
                 size=size,
@@ -137,15 +141,16 @@ class Conversation:
                 early=early,
                 behind=behind,
             )
-        )
+        except RemoteProtocolError as error:
+            raise SessionLost("4.5.0", str(error)) from None
 
     def log_in(self, mechanism: str, response: bytes | None) -> None:
         """AUTH (`SmtpClient.log_in`). Raises SessionLost."""
-        self.command(lambda: self._client.log_in(mechanism, response))
+        self.command(self._client.log_in, mechanism, response)
 
     def answer_challenge(self, response: bytes) -> None:
         """The response to a challenge. Raises SessionLost."""
-        self.command(lambda: self._client.answer_challenge(response))
+        self.command(self._client.answer_challenge, response)
 
     def begin_anew(self, seconds: float) -> None:
         """Give the session as much time again, for another message."""
@@ -182,7 +187,7 @@ class Conversation:
             first = b""
 
         def answer(octets: bytes) -> bytes | None:
-            self._events.extend(self._client.receive(octets))
+            self._events += self._client.receive(octets)
             if not self._hand_on(hear):
                 return None
             self._refuse_if_over()
@@ -197,8 +202,9 @@ class Conversation:
 
     def _hand_on(self, hear: Callable[[Event], bool]) -> bool:
         """Whether more is wanted when all events were heard."""
-        while self._events:
-            event = self._events.pop(0)
+        events = self._events
+        while events:
+            event = events.pop(0)
             if isinstance(event, ServerClosing):
                 raise _closing(event)
             if not hear(event):
@@ -225,14 +231,14 @@ class Conversation:
         except OSError as error:
             raise SessionLost("4.4.2", f"the connection broke while sending: {say(error)}") from None
 
-    def command(self, command: Callable[[], None]) -> None:
+    def command(self, command: Callable[[*_Given], None], *given: *_Given) -> None:
         """Give the client a command, unless the server has ended the session or broken the protocol.
 
         Raises SessionLost.
         """
         self._refuse_if_over()
         try:
-            command()
+            command(*given)
         except RemoteProtocolError as error:
             raise SessionLost("4.5.0", str(error)) from None
 
@@ -308,11 +314,11 @@ class Conversation:
 
     def _answer_due(self) -> float:
         """Until when the next answer must have come (event loop's time)."""
-        now = self._loop.time()
-        self._step = step = self._client.awaiting
-        seconds = self.timeouts.answer(Step.MESSAGE if self._client.sent_early else step)
-        self._seconds = max(0.0, min(seconds, self._deadline - now))
-        return now + self._seconds
+        client, now = self._client, self._loop.time()
+        self._step = step = client.awaiting
+        seconds, left = self.timeouts.answer(_MESSAGE if client.sent_early else step), self._deadline - now
+        self._seconds = seconds = seconds if seconds <= left else max(0.0, left)
+        return now + seconds
 
     def _loss(self, error: OSError | RemoteProtocolError) -> SessionLost:
         """What ended a session in which an answer was due."""
