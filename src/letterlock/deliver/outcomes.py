@@ -9,6 +9,7 @@ from letterlock.mail.replies import Reply
 from letterlock.policy.reasons import Reason, sentence
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
 
+_DELIVERED = OutcomeKind.DELIVERED  # until Python 3.12, to look it up in its class costs more than a call
 MAX_TEXT_CHARACTERS = 1000  # chosen: of a reply; two full reply lines of 512 octets
 
 
@@ -18,19 +19,16 @@ def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str, con
     `server` is its name and address, `command` what it answered: both for people; `confirms`: it offers DSN, and was
     told the sender's wishes.
     """
-    kind = OutcomeKind.DEFERRED
-    if 200 <= reply.code < 300:
-        kind = OutcomeKind.DELIVERED
-    elif reply.permanent and not too_many_recipients(reply):
-        kind = OutcomeKind.FAILED
     said = str(reply)[:MAX_TEXT_CHARACTERS]
     status = reply.enhanced or f"{reply.code // 100}.0.0"
-    if kind is OutcomeKind.DELIVERED:
+    if 200 <= reply.code < 300:
         return RecipientOutcome(
-            recipient=recipient, kind=kind, status=status, text=said, remote_reply=said, confirms=confirms
+            recipient=recipient, kind=_DELIVERED, status=status, text=said, remote_reply=said, confirms=confirms
         )
+    for_good = reply.permanent and not too_many_recipients(reply)
+    kind = OutcomeKind.FAILED if for_good else OutcomeKind.DEFERRED
     text = f"{server} said: {said} (in answer to {command})"
-    if kind is OutcomeKind.DEFERRED:
+    if not for_good:
         status = "4" + status[1:]
     about = ReplySubject.RECIPIENT if command == "RCPT TO" else ReplySubject.MESSAGE
     hints = advise(reply, ReplySubject.SESSION if reply.code == 421 else about)

@@ -9,8 +9,7 @@ next may go out in the same group, which saves another (`following.py`).
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from letterlock.deliver import outcomes
@@ -65,7 +64,7 @@ class Transacted:
         return recipient in self.outcomes or recipient in self.unable
 
 
-async def transact(
+def transact(
     session: Opened,
     envelope: Envelope,
     recipients: Sequence[Mailbox],
@@ -74,29 +73,17 @@ async def transact(
     server: str,
     begun: "MessageInSession | None" = None,
     invite: _Invite | None = None,
-) -> Transacted:
+) -> Coroutine[None, None, Transacted]:
     """Send a message to recipients, in as many transactions as it takes. Does not raise, not even for a bug: what the
     server took must be known. But where the content cannot be read, it raises ContentLost before the message was ended.
 
     `session` carries the proof that it may have the message; `server` is its name and address, for people. Raises
-    TypeError when that proof was given for another session. `begun`: the envelope went out already, by `begin_behind`.
-    `invite` is called once when the last content is on its way, and the reply to it settles all that is not settled: it
-    may send another message's envelope behind it, and returns whether it did.
+    TypeError at once when that proof was given for another session. `begun`: the envelope went out already, by
+    `begin_behind`. `invite` is called once when the last content is on its way, and the reply to it settles all that is
+    not settled: it may send another message's envelope behind it, and returns whether it did.
     """
     session.conversation.demand(session.cleared)
-    sending = begun or MessageInSession(session, envelope, body, server)
-    try:
-        await sending.serve(recipients, invite)
-    except SessionLost as lost:
-        # without the frames that it came through: they have what it is kept in, and all would be left to the collector
-        lost.__traceback__ = lost.__context__ = None
-        sending.done.lost = lost
-    except ContentLost:
-        raise
-    except Exception:
-        log.exception("%s: internal error in the session with %s", envelope.id, server)
-        sending.done.lost, sending.done.broken = _a_bug(), True
-    return sending.done
+    return (begun or MessageInSession(session, envelope, body, server)).serve(recipients, invite)
 
 
 def begin_behind(
@@ -136,9 +123,10 @@ class MessageInSession:
     def __init__(self, session: Opened, envelope: Envelope, body: Body, server: str) -> None:
         self._session = session
         self._conversation = session.conversation
-        offered = self._conversation.client.capabilities
-        if envelope.reverse_path is None and not (offered.eight_bit_mime or body.isascii()):
-            body = _in_seven_bits(body) or body
+        if envelope.reverse_path is None:
+            offered = self._conversation.client.capabilities
+            if not (offered.eight_bit_mime or body.isascii()):
+                body = _in_seven_bits(body) or body
         self._envelope = envelope
         self._body = body
         self._server = server
@@ -160,21 +148,35 @@ class MessageInSession:
         self._begun = self._begin([*recipients], ready, behind=True)
         return True
 
-    async def serve(self, recipients: Sequence[Mailbox], invite: _Invite | None) -> None:
-        """As many transactions as it takes. Raises SessionLost."""
-        ready = self._ready
-        if ready is None:
-            self._refuse_bare_line_ends(recipients)
-            return
-        if self._begun is not None:
-            waiting = await self._begun.run(invite)
-        else:
-            self._beyond_ascii = self._utf8_header or self._has_addresses_beyond_ascii(recipients)
-            self.done.unable |= self._impossible(recipients)
-            waiting = [one for one in recipients if one not in self.done.unable]
-        while waiting:
-            group, rest = waiting[:MAX_RECIPIENTS], waiting[MAX_RECIPIENTS:]
-            waiting = await self._begin(group, ready).run(None if rest else invite) + rest
+    async def serve(self, recipients: Sequence[Mailbox], invite: _Invite | None) -> Transacted:
+        """As many transactions as it takes, and what they came to (see `transact`)."""
+        try:
+            if self._ready is None:
+                self._refuse_bare_line_ends(recipients)
+            else:
+                waiting = await self._begun.run(invite) if self._begun is not None else self._able(recipients)
+                while waiting:
+                    group, rest = waiting[:MAX_RECIPIENTS], waiting[MAX_RECIPIENTS:]
+                    waiting = await self._begin(group, self._ready).run(None if rest else invite) + rest
+        except SessionLost as lost:
+            # Without the frames that it came through: they have what it is kept in, and all would be left to the
+            # collector.
+            lost.__traceback__ = lost.__context__ = None
+            self.done.lost = lost
+        except ContentLost:
+            raise
+        except Exception:
+            log.exception("%s: internal error in the session with %s", self._envelope.id, self._server)
+            self.done.lost, self.done.broken = _a_bug(), True
+        return self.done
+
+    def _able(self, recipients: Sequence[Mailbox]) -> list[Mailbox]:
+        """Those who can have the message at this server."""
+        self._beyond_ascii = self._utf8_header or self._has_addresses_beyond_ascii(recipients)
+        if not (impossible := self._impossible(recipients)):
+            return [*recipients]
+        self.done.unable |= impossible
+        return [one for one in recipients if one not in impossible]
 
     def _refuse_bare_line_ends(self, recipients: Sequence[Mailbox]) -> None:
         text = "the message has a bare CR or LF, which servers read in different ways"
@@ -218,8 +220,9 @@ class MessageInSession:
 
     def _begin(self, group: list[Mailbox], ready: _Ready, *, behind: bool = False) -> "_Transaction":
         """One transaction, with its envelope on its way."""
-        envelope = self._envelope
-        early = len(self._body) <= MAX_EARLY_OCTETS and self._conversation.client.may_send_early and not behind
+        envelope, early = self._envelope, None
+        if not behind and self._conversation.client.may_send_early and len(self._body) <= MAX_EARLY_OCTETS:
+            early = ready if isinstance(ready, WireContent) else None
         self._conversation.begin(
             self._session.cleared,
             envelope.reverse_path,
@@ -229,7 +232,7 @@ class MessageInSession:
             requiretls=envelope.tls_demand is TlsDemand.REQUIRETLS,
             wishes=envelope.wishes,
             smtputf8=self._needs_smtputf8(group),
-            early=ready if early and isinstance(ready, WireContent) else None,
+            early=early,
             behind=behind,
         )
         return _Transaction(self._session, ready, group, self._server, self.done, behind=behind)
@@ -253,7 +256,7 @@ class _Transaction:
         self._by_bdat = False  # how the content went out: what follows it may go out in another way
         self._too_many: dict[Mailbox, Reply] = {}
         self._over: EnvelopeAnswered | None = None
-        self._unanswered: deque[Mailbox] = deque()  # those who were accepted, until the answer to the message
+        self._unanswered: list[Mailbox] = []  # those who were accepted, until the answer to the message
         self._answers = 0
         self._end = b""  # what ends a message that is written piece by piece
         self._in_doubt = False  # from the block with the final dot on
@@ -282,22 +285,21 @@ class _Transaction:
 
     def _hear(self, event: Event) -> bool:
         """Take an answer; whether to go on. 421 refuses nobody: the session ends, and another host may do better."""
-        match event:
-            case SenderAnswered(reply) | RecipientAnswered(_, reply):
-                if not reply.positive:
-                    self._refused(event, reply)
-            case EnvelopeAnswered(accepted):
-                self._over = event
-                self._unanswered.extend(accepted)
-                return bool(accepted) and self._message_is_under_way()
-            case MessageAnswered(reply):
-                self._answers += 1
-                if self._answers == 1:
-                    self._refuse_unknown_chunks(reply)
-                if self._followed:
-                    self._refuse_out_of_step(reply)
-                self._answered(reply)
-                return bool(self._unanswered)
+        if isinstance(event, (SenderAnswered, RecipientAnswered)):
+            if not event.reply.positive:
+                self._refused(event, event.reply)
+        elif isinstance(event, EnvelopeAnswered):
+            self._over = event
+            self._unanswered += event.accepted
+            return bool(event.accepted) and self._message_is_under_way()
+        elif isinstance(event, MessageAnswered):
+            self._answers += 1
+            if self._by_bdat and self._answers == 1:
+                self._refuse_unknown_chunks(event.reply)
+            if self._followed:
+                self._refuse_out_of_step(event.reply)
+            self._answered(event.reply)
+            return bool(self._unanswered)
         return True
 
     def _refused(self, event: SenderAnswered | RecipientAnswered, reply: Reply) -> None:
@@ -344,10 +346,10 @@ class _Transaction:
         client, ready = self._conversation.client, self._ready
         self._by_bdat = client.chunking
         if isinstance(ready, LargeContent):
-            self._conversation.command(lambda: self._begin_message(ready))
+            self._conversation.command(self._begin_message, ready)
             return False
         if not client.sent_early:
-            self._conversation.command(lambda: client.send_message(ready))
+            self._conversation.command(client.send_message, ready)
             if len(ready.octets) > MAX_AT_ONCE_OCTETS:
                 return False
         self._in_doubt = True
@@ -386,14 +388,14 @@ class _Transaction:
     def _answered(self, reply: Reply) -> None:
         """One reply to the message: for all of its recipients, in LMTP for the next one (RFC 2033 section 4.2)."""
         for _ in range(1 if self._conversation.client.lmtp else len(self._unanswered)):
-            self._record(self._unanswered.popleft(), reply, "the message")
+            self._record(self._unanswered.pop(0), reply, "the message")
 
     def _refuse_unknown_chunks(self, reply: Reply) -> None:
         """It offered CHUNKING and does not know BDAT: no word on the message, and what it made of the octets who knows.
 
         That session is over, and the recipients have no outcome. Raises SessionLost.
         """
-        if reply.code in _NOT_UNDERSTOOD and self._by_bdat:
+        if reply.code in _NOT_UNDERSTOOD:
             self._unanswered.clear()
             self._done.broke_on = _CHUNKING
             raise SessionLost("4.5.0", f"the server offers CHUNKING and answers BDAT with {reply}")
@@ -442,7 +444,7 @@ class _Transaction:
         """The recipients left for another transaction; those that the final reply refused get that outcome."""
         over = self._over
         if over is None or over.accepted:
-            return [one for one in self._too_many if not self._done.settled(one)]
+            return [one for one in self._too_many if not self._done.settled(one)] if self._too_many else []
         if over.reply is not None and over.reply.code == 421:
             raise SessionLost("4.3.2", f"the server is closing: {over.reply}", over.reply)
         if self._behind and over.reply is not None and over.reply.permanent and self._some_were_accepted():
