@@ -1,11 +1,10 @@
 """One attempt at one task, from the first lookup to the last reply. It writes nothing: it returns an Attempt."""
 
 import logging
-from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
-from letterlock.deliver import outcomes
 from letterlock.deliver.decision_cache import DeliveryPath
 from letterlock.deliver.eyeballs import connect, in_order
 from letterlock.deliver.findings import AttemptFindings
@@ -15,24 +14,25 @@ from letterlock.deliver.implicit_first import Connecting, ImplicitFirst, Implici
 from letterlock.deliver.local.delivery import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import PoolKey, SessionPool
-from letterlock.deliver.seen import Seen
 from letterlock.deliver.session import NotCleared, Opened, OpenResult, Ports, Unreachable, open_with_fallback
 from letterlock.deliver.transaction import MessageInSession, Transacted, transact
-from letterlock.deliver.troubles import Trouble, not_from, sum_up
+from letterlock.deliver.troubles import Trouble, not_from
 from letterlock.frozen import changed
 from letterlock.identity.handshake import Completed
+from letterlock.mail.addresses import Mailbox
 from letterlock.mail.checked_content import Body, ContentLost
 from letterlock.policy.decision import Requirement, SkipHost, SkipKind
-from letterlock.policy.evidence import DestinationEvidence, Grounds, MxHost, Route, TargetHost
+from letterlock.policy.evidence import DestinationEvidence, Grounds, MxHost, Route, StartTls, TargetHost
 from letterlock.policy.reasons import Reason
 from letterlock.ports import Stream
 from letterlock.queue.sessions import HostRuledOut
-from letterlock.queue.tasks import Attempt, DeliveryTask
+from letterlock.queue.tasks import Attempt, DeliveryTask, RecipientOutcome
 from letterlock.routing.local_targets import FinalHop
 from letterlock.routing.routes import NextHop
 
 log = logging.getLogger("letterlock.deliver")
 
+_IMPLICIT = StartTls.IMPLICIT  # until Python 3.12, to look it up in its class costs more than a call
 _A_BUG = "%s: internal error at %s; the message stays queued if no other host takes it"
 
 
@@ -85,7 +85,7 @@ class _Try(AttemptFindings):
         pool: SessionPool | None,
         invite: Invite | None,
     ) -> None:
-        super().__init__(task)
+        super().__init__(task, ports.clock.now())
         self._body = body
         self._ports = ports
         self._options = options
@@ -101,8 +101,8 @@ class _Try(AttemptFindings):
         self._one_host = False
         self._ground: tuple[DestinationEvidence, TargetHost, Requirement] | None = None  # of the session in use
         self._sessions_left = options.max_sessions
-        self._seen = Seen(ports.clock.now())
-        self._implicit = ImplicitFirst(ports, options, pool.useless_ports if pool is not None else UselessPorts())
+        self._implicit: ImplicitFirst | None = None  # made when a port is announced for it
+        self._by_route = False  # whether the operator's route says that TLS comes first
         sender = task.envelope.reverse_path
         sender_domain = None if sender is None else sender.domain
         self._message = task.lease.next_hop, sender_domain, task.envelope.tls_demand
@@ -112,28 +112,18 @@ class _Try(AttemptFindings):
 
     async def run(self) -> Attempt:
         next_hop = self._task.lease.next_hop
-        try:  # not by _guarded: most messages go this way, and need not pay for another coroutine
-            over = await self._go_the_same_way()
-        except ContentLost:
-            raise
-        except Exception:
-            log.exception(_A_BUG, self._id, next_hop)
-            over = self._broke(next_hop)
-        if over:
-            return self._finish()
-        await self._guarded(self._look_and_try(), next_hop)
-        return self._locally or self._finish()
-
-    async def _guarded(self, step: Awaitable[bool], subject: str) -> bool:
-        """Whether the attempt is over after a step. What nobody foresaw is a trouble of the host or next hop that it
-        happened at: the message is never worse off for it than if that one had been down."""
-        try:
-            return await step
-        except (HostBusy, ContentLost):
-            raise
-        except Exception:
-            log.exception(_A_BUG, self._id, subject)
-            return self._broke(subject)
+        for step in (self._go_the_same_way, self._look_and_try):
+            try:
+                over = await step()
+            except (HostBusy, ContentLost):
+                raise
+            except Exception:  # a trouble of the next hop: the message is no worse off than if that one had been down
+                log.exception(_A_BUG, self._id, next_hop)
+                over = self._broke(next_hop)
+            if over:
+                break
+        implicit = None if self._implicit is None else self._implicit.came_to
+        return self._locally or self._whole(self._ports.clock.now(), self._options.port, implicit)
 
     async def _look_and_try(self) -> bool:
         evidence = await self._look()
@@ -165,12 +155,13 @@ class _Try(AttemptFindings):
         usual_port = self._options.port
         self._take_port(way.port)
         try:
-            kept = self._continued(begun) if begun else self._kept_session(way.host, way.address, way.requirement)
+            server = begun.server if begun else PoolKey.of(way.host, way.address, way.port, self._options)
+            kept = self._continued(begun) if begun else self._kept_session(server, way.requirement)
             if kept is None:
                 return False
-            self._relayed, self._lmtp, self._implicit.by_route = way.relayed, way.lmtp, way.by_route
-            self._seen.reused(way.host, way.address, way.port, kept, self._seen.started_at)
-            return bool(await self._transact(kept, way.host, way.address, begun.sending if begun else None))
+            self._relayed, self._lmtp, self._by_route = way.relayed, way.lmtp, way.by_route
+            self._seen.reused(server, kept, self._seen.started_at)
+            return bool(await self._transact(kept, server, begun.sending if begun else None))
         finally:
             if usual_port != self._options.port and self._pending():
                 self._take_port(usual_port)
@@ -181,7 +172,7 @@ class _Try(AttemptFindings):
         begun.session.conversation.begin_anew(self._options.timeouts.session)
         return begun.session
 
-    def _remember_way(self, host: str, address: str) -> None:
+    def _remember_way(self, server: PoolKey) -> None:
         """The next message like this may go as this one did, as long as nobody would look again at the evidence.
 
         Not where there are several hosts: chance is to spread messages over those (RFC 5321 section 5.1).
@@ -190,20 +181,20 @@ class _Try(AttemptFindings):
             return
         evidence, target, requirement = self._ground
         way = DeliveryPath(
-            host=host,
-            address=address,
-            port=self._options.port,
+            host=server.host,
+            address=server.address,
+            port=server.port,
             requirement=requirement,
             relayed=self._relayed,
             lmtp=self._lmtp,
-            by_route=self._implicit.by_route,
+            by_route=self._by_route,
         )
         ends_at = min(evidence.ends_at, target.ends_at)
         self._ports.decision_cache.went(self._message, way, since=min(evidence.at, target.at), until=ends_at)
 
-    async def _look(self) -> DestinationEvidence:
+    def _look(self) -> Coroutine[None, None, DestinationEvidence]:
         next_hop, sender_domain, _ = self._message
-        return await self._ports.discoverer.destination(NextHop(next_hop, self._options.port), sender_domain)
+        return self._ports.discoverer.destination(NextHop(next_hop, self._options.port), sender_domain)
 
     async def _end_at(self, final: FinalHop, reasons: Sequence[Reason]) -> Attempt:
         return await deliver_locally(
@@ -218,13 +209,20 @@ class _Try(AttemptFindings):
 
     async def _try_destination(self, evidence: DestinationEvidence) -> None:
         self._take_port(evidence.next_hop.port)
-        self._lmtp, self._implicit.by_route = evidence.lmtp, evidence.implicit_tls
+        self._lmtp, self._by_route = evidence.lmtp, evidence.implicit_tls
         self._relayed = self._ports.decision_cache.relayed(evidence)
         routed = self._ports.decision_cache.route(evidence, self._ports.shuffle, self._options.hostname)
         if isinstance(routed, Route):
             self._one_host = len(routed.hosts) == 1
             for host in routed.hosts[: self._options.max_hosts]:
-                if await self._guarded(self._try_host(evidence, host), host.name):
+                try:
+                    over = await self._try_host(evidence, host)
+                except (HostBusy, ContentLost):
+                    raise
+                except Exception:  # a trouble of the host, in the same way
+                    log.exception(_A_BUG, self._id, host.name)
+                    over = self._broke(host.name)
+                if over:
                     break
             else:
                 self._give_up(evidence, routed)
@@ -251,12 +249,21 @@ class _Try(AttemptFindings):
         addresses = in_order([*filter(self._options.source.reaches, target.addresses)])[: self._options.max_addresses]
         if target.addresses and not addresses:
             self._troubles.append(not_from(self._options.source, host.name, target.addresses))
-        offer = await self._implicit.offer(evidence, target, required, self._task.envelope.tls_demand)
+        offer = None
+        if self._options.implicit_tls and not self._by_route:
+            demand = self._task.envelope.tls_demand
+            offer = await self._implicit_first().offer(evidence, target, required, demand)
         if offer is not None:
             with self._at(offer):
                 if await self._use_kept(host.name, [*addresses], offer.requirement):
                     return True
         return await self._try_addresses(host.name, addresses, required, offer)
+
+    def _implicit_first(self) -> ImplicitFirst:
+        if self._implicit is None:
+            useless = UselessPorts() if self._pool is None else self._pool.useless_ports
+            self._implicit = ImplicitFirst(self._ports, self._options, useless)
+        return self._implicit
 
     @contextmanager
     def _at(self, offer: ImplicitOffer) -> Iterator[None]:
@@ -304,7 +311,7 @@ class _Try(AttemptFindings):
         return False
 
     async def _race(self, offer: ImplicitOffer, turn: HandshakeSlot, connecting: Connecting) -> Made:
-        made = await self._implicit.race(offer, turn.addresses, self._options, connecting)
+        made = await self._implicit_first().race(offer, turn.addresses, self._options, connecting)
         if made is not None and (session := offer.session(made)) is not None:
             self._sessions_left -= 1
             self._seen.tried(offer.host, made[0], offer.port, offer.requirement, self._ports.clock.now(), session)
@@ -329,9 +336,10 @@ class _Try(AttemptFindings):
         if self._pool is None:
             return False
         for address in tuple(addresses):
-            while (kept := self._kept_session(host, address, requirement)) is not None:
-                self._seen.reused(host, address, self._options.port, kept, self._ports.clock.now())
-                over = await self._transact(kept, host, address, None)
+            server = self._server(host, address)
+            while (kept := self._kept_session(server, requirement)) is not None:
+                self._seen.reused(server, kept, self._ports.clock.now())
+                over = await self._transact(kept, server, None)
                 if over is not None:
                     addresses.remove(address)
                     if over:
@@ -360,39 +368,41 @@ class _Try(AttemptFindings):
 
     async def _use(self, host: str, address: str, result: OpenResult) -> bool:
         """Send over a new session, if there is one; whether the attempt is over."""
-        server = f"{host}[{address}]"
+        name = f"{host}[{address}]"
         match result:
             case Opened() as session:
                 self._seen.meet(host, address, session.connected_at, session.handshake)
-                return bool(await self._transact(session, host, address, None))
+                return bool(await self._transact(session, self._server(host, address), None))
             case NotCleared(verdict=verdict, evidence=evidence, connected_at=connected_at):
                 tls = evidence.handshake if isinstance(evidence.handshake, Completed) else None
                 self._seen.meet(host, address, connected_at, tls)
                 if isinstance(verdict, SkipHost) and verdict.kind is SkipKind.REQUIRETLS_NOT_OFFERED:
                     self._unable.add(host)
-                return self._held(server, verdict)
+                return self._held(name, verdict)
             case Unreachable(status=code, text=text, connected_at=connected_at, hints=hints):
                 self._seen.meet(host, address, connected_at, None)
-                self._troubles.append(Trouble(code, f"{server}: {text}", by_policy=False, hints=hints))
+                self._troubles.append(Trouble(code, f"{name}: {text}", by_policy=False, hints=hints))
         return False
 
-    def _kept_session(self, host: str, address: str, requirement: Requirement) -> Opened | None:
+    def _server(self, host: str, address: str) -> PoolKey:
+        return PoolKey.of(host, address, self._options.port, self._options)
+
+    def _kept_session(self, server: PoolKey, requirement: Requirement) -> Opened | None:
         if self._pool is None:
             return None
-        server = PoolKey.of(host, address, self._options.port, self._options)
         return self._pool.take(server, requirement, ignored=self._options.ignore_ehlo)
 
-    async def _open(self, host: str, address: str, requirement: Requirement, stream: Stream) -> OpenResult:
+    def _open(self, host: str, address: str, requirement: Requirement, stream: Stream) -> Awaitable[OpenResult]:
         options = self._options
         if self._pool is not None:
             broken = self._pool.broken_offers.at(host, options.port, self._ports.clock.now())
             options = changed(options, ignore_ehlo=options.ignore_ehlo | broken) if broken else options
-        return await open_with_fallback(
+        return open_with_fallback(
             address,
             requirement,
             ports=self._ports,
             options=options,
-            implicit=self._implicit.by_route,
+            implicit=self._by_route,
             lmtp=self._lmtp,
             stream=stream,
             tried=partial(self._tried, host, address),
@@ -403,9 +413,8 @@ class _Try(AttemptFindings):
         self._sessions_left -= 1
         self._seen.tried(host, address, self._options.port, requirement, self._ports.clock.now(), result)
 
-    async def _transact(self, session: Opened, host: str, address: str, begun: MessageInSession | None) -> bool | None:
+    async def _transact(self, session: Opened, server: PoolKey, begun: MessageInSession | None) -> bool | None:
         """Whether the attempt is over; None when a session that was kept turned out to have ended meanwhile."""
-        server = f"{host}[{address}]"
         self._seen.ready_at = self._ports.clock.now()
         self._seen.achieved = session.cleared.achieved
         self._seen.cleared = session.cleared.reasons
@@ -418,52 +427,61 @@ class _Try(AttemptFindings):
                 self._task.envelope,
                 self._pending(),
                 self._body,
-                server=server,
+                server=f"{server.host}[{server.address}]",
                 begun=begun,
-                invite=partial(self._let_follow, session, host, address),
+                invite=partial(self._let_follow, session, server),
             )
-            over = self._learn(done, session, host, address)  # first of all, so that nothing can undo it
-            if self._pool is not None and done.lost is None and self._implicit.keeps(session):
+            over = self._learn(done, session, server)  # first of all, so that nothing can undo it
+            worth_keeping = self._implicit is None or self._implicit.keeps(session)
+            if self._pool is not None and done.lost is None and worth_keeping:
                 if self._follower is not None:
                     kept = bool(over) and self._follower.take_over()
                 else:
                     kept = True
-                    await self._pool.put(PoolKey.of(host, address, self._options.port, self._options), session)
-                    self._remember_way(host, address)
+                    await self._pool.put(server, session)
+                    self._remember_way(server)
         finally:
             self._follower = None
             if not kept:
                 await session.conversation.end()
         return over
 
-    def _let_follow(self, session: Opened, host: str, address: str) -> bool:
+    def _let_follow(self, session: Opened, server: PoolKey) -> bool:
         """Let the next message's envelope follow the content, if it goes to this very server; whether it does."""
         if self._invite is not None and self._invite.somebody_waits():
-            self._remember_way(host, address)
-            server = PoolKey.of(host, address, self._options.port, self._options)
+            self._remember_way(server)
             self._follower = self._invite.invite(Leader(session, server, self._options))
         return self._follower is not None
 
-    def _learn(self, done: Transacted, session: Opened, host: str, address: str) -> bool | None:
+    def _learn(self, done: Transacted, session: Opened, server: PoolKey) -> bool | None:
         """What the transactions came to; the same answer as `_transact`."""
-        server = f"{host}[{address}]"
+        host = server.host
         if done.broke_on:
             self._distrust(host, done.broke_on)
         if done.broke_in_group and self._pool is not None:
-            log.warning("%s: the session with %s was lost; no envelope follows a content for an hour", self._id, host)
+            log.warning(
+                "%s: the session with %s was lost; no envelope follows a content for an hour",
+                self._id,
+                host,
+            )
             self._pool.broken_groups.remember(host, self._options.port, self._ports.clock.now())
         for recipient, outcome in done.unable.items():
             self._without.setdefault(recipient, {})[host] = outcome
             self._troubles.append(Trouble(outcome.status, outcome.text, by_policy=False))
         if session.reused and done.lost is not None and not done.outcomes:
             return None
-        self._outcomes |= self._implicit.taken(done.outcomes, session, host)
-        if done.broken:
-            self._broke(server)
-        elif done.lost is not None:
-            text = f"{server}: {done.lost.text}"
-            self._troubles.append(Trouble(done.lost.status, text, by_policy=False, hints=done.lost.hints))
-        return not self._pending()
+        taken: Mapping[Mailbox, RecipientOutcome] = done.outcomes
+        if session.evidence.starttls is _IMPLICIT and not self._by_route:
+            taken = self._implicit_first().taken(taken, host)
+        self._outcomes |= taken
+        if done.lost is not None:
+            name = f"{host}[{server.address}]"
+            if done.broken:
+                self._broke(name)
+            else:
+                text = f"{name}: {done.lost.text}"
+                self._troubles.append(Trouble(done.lost.status, text, by_policy=False, hints=done.lost.hints))
+        return self._is_over()
 
     def _distrust(self, host: str, keywords: frozenset[str]) -> None:
         """Do without these extensions for the rest of this attempt, and at this host from now on."""
@@ -472,24 +490,3 @@ class _Try(AttemptFindings):
         self._options = changed(self._options, ignore_ehlo=self._options.ignore_ehlo | keywords)
         if self._pool is not None:
             self._pool.broken_offers.remember(host, self._options.port, keywords, self._ports.clock.now())
-
-    def _finish(self) -> Attempt:
-        if pending := self._pending():
-            trouble = sum_up(self._troubles)
-            for recipient in pending:
-                self._outcomes[recipient] = outcomes.deferred(
-                    recipient, trouble.status, trouble.text, hints=trouble.hints
-                )
-        made = tuple([self._outcomes[recipient] for recipient in self._task.recipients])
-        if self._relayed:
-            made = tuple([outcomes.with_route(outcome, self._relayed) for outcome in made])
-        return self._seen.attempt(
-            self._task,
-            made,
-            ended_at=self._ports.clock.now(),
-            port=self._options.port,
-            reasons=self._seen.reasons(self._held_reasons, self._relayed),
-            broken=self._broken,
-            skipped=tuple(self._skipped),
-            implicit=self._implicit.came_to,
-        )

@@ -1,7 +1,8 @@
 """What an attempt has found out so far: outcomes, and what kept the other recipients from having one."""
 
 from letterlock.deliver import outcomes
-from letterlock.deliver.troubles import Trouble
+from letterlock.deliver.seen import Seen
+from letterlock.deliver.troubles import Trouble, sum_up
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.absence import unless_expected
@@ -10,14 +11,16 @@ from letterlock.policy.decision import Defer, Refuse, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, Route
 from letterlock.policy.reasons import Reason, sentence, status
 from letterlock.policy.require import exhausted
-from letterlock.queue.tasks import DeliveryTask, OutcomeKind, RecipientOutcome
+from letterlock.queue.sessions import ImplicitTry
+from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
 
 
 class AttemptFindings:
     """What is known of an attempt, whose steps a subclass makes."""
 
-    def __init__(self, task: DeliveryTask) -> None:
+    def __init__(self, task: DeliveryTask, started_at: float) -> None:
         self._task = task
+        self._seen = Seen(started_at)
         self._outcomes: dict[Mailbox, RecipientOutcome] = {}
         self._troubles: list[Trouble] = []
         self._held_reasons: list[Reason] = []
@@ -36,6 +39,10 @@ class AttemptFindings:
         if len(known) == len(recipients):
             return []
         return [recipient for recipient in recipients if recipient not in known]
+
+    def _is_over(self) -> bool:
+        """Whether every recipient has an outcome."""
+        return len(self._outcomes) == len(self._task.recipients) or not self._pending()
 
     def _held(self, subject: str, verdict: SkipHost | Defer | Refuse) -> bool:
         """Keep what the policy said, and what looks like an attack beside it; whether the attempt is over."""
@@ -59,7 +66,7 @@ class AttemptFindings:
         reason, code, text = unforeseen(subject)
         self._held_reasons.append(reason)
         self._troubles.append(Trouble(code, text, by_policy=False))
-        return not self._pending()
+        return self._is_over()
 
     def _forget(self) -> None:
         """Begin anew, with the sessions that are left: the policy that held the message is another one by now."""
@@ -87,3 +94,36 @@ class AttemptFindings:
     def _cannot_have_it(self, host: str) -> bool:
         """Whether a host has been found unable to take the message to those who are left."""
         return bool(self._without) and all(host in self._without.get(one, ()) for one in self._pending())
+
+    def _whole(self, ended_at: float, port: int, implicit: ImplicitTry | None) -> Attempt:
+        """The attempt, which is over: what has no outcome yet is tried again."""
+        if not self._is_over():
+            trouble = sum_up(self._troubles)
+            for recipient in self._pending():
+                self._outcomes[recipient] = outcomes.deferred(
+                    recipient, trouble.status, trouble.text, hints=trouble.hints
+                )
+        made = tuple([self._outcomes[recipient] for recipient in self._task.recipients])
+        if self._relayed:
+            made = tuple([outcomes.with_route(outcome, self._relayed) for outcome in made])
+        seen = self._seen
+        return Attempt(
+            message_id=self._task.envelope.id,
+            next_hop=self._task.lease.next_hop,
+            started_at=seen.started_at,
+            ended_at=ended_at,
+            outcomes=made,
+            connected_at=seen.connected_at,
+            ready_at=seen.ready_at,
+            host=seen.host,
+            address=seen.address,
+            port=port if seen.host is not None else None,
+            achieved=seen.achieved,
+            handshake=seen.handshake,
+            reasons=seen.reasons(self._held_reasons, self._relayed),
+            broken=self._broken and seen.connected_at is None,
+            sessions=tuple(seen.sessions),
+            skipped=tuple(self._skipped),
+            ruled_out=tuple(seen.ruled_out),
+            implicit=implicit,
+        )

@@ -37,6 +37,7 @@ class Begun:
     """An envelope that went out before its attempt could go on: the way that it goes, its session, and the rest."""
 
     way: DeliveryPath
+    server: PoolKey
     session: Opened
     sending: MessageInSession
 
@@ -56,7 +57,7 @@ def begin(
         return None
     name = f"{way.host}[{way.address}]"
     sending = begin_behind(session, task.envelope, task.recipients, body, server=name)
-    return None if sending is None else Begun(way, session, sending)
+    return None if sending is None else Begun(way, server, session, sending)
 
 
 class Follower:

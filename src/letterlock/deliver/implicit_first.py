@@ -97,8 +97,7 @@ class ImplicitFirst:
     def __init__(self, ports: Ports, options: DeliverOptions, useless: UselessPorts) -> None:
         self.came_to: ImplicitTry | None = None
         self._ports = ports
-        self.by_route = False  # whether the operator's route says that TLS comes first
-        self._searches, self._port = options.implicit_tls, options.implicit_port
+        self._port = options.implicit_port
         self._useless = useless
 
     async def offer(
@@ -106,8 +105,6 @@ class ImplicitFirst:
     ) -> ImplicitOffer | None:
         """Where a host announces implicit TLS; None where it does not, where it is left alone, and where the operator
         has named the port or the protocol."""
-        if not self._searches or self.by_route:
-            return None
         host, named = target.host, evidence.relay is not None and evidence.relay.port is not None
         if named or evidence.lmtp or not may_announce(target) or self._useless.has(host.name, self._ports.clock.now()):
             return None
@@ -145,12 +142,8 @@ class ImplicitFirst:
             for task in losers:
                 self._useless.drop(task)
 
-    def taken(
-        self, outcomes: Mapping[Mailbox, RecipientOutcome], session: Opened, host: str
-    ) -> Mapping[Mailbox, RecipientOutcome]:
-        """The outcomes that count: refusals on an announced port can mean that the server there wants a login."""
-        if session.evidence.starttls is not StartTls.IMPLICIT or self.by_route:
-            return outcomes
+    def taken(self, outcomes: Mapping[Mailbox, RecipientOutcome], host: str) -> Mapping[Mailbox, RecipientOutcome]:
+        """The outcomes on an announced port that count: refusals can mean that the server there wants a login."""
         if not any(map(_may_want_login, outcomes.values())):
             return outcomes
         self.came_to = ImplicitTry.NO_RELAY

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from letterlock.deliver.pool import PoolKey
 from letterlock.deliver.session import NotCleared, Opened, OpenResult
 from letterlock.identity.handshake import Completed
-from letterlock.policy.decision import Achieved, Requirement, SkipHost
+from letterlock.policy.decision import Achieved, Requirement
 from letterlock.policy.reasons import FINDINGS, Finding, Reason
-from letterlock.queue.sessions import HostRuledOut, ImplicitTry, SessionTried
-from letterlock.queue.tasks import Attempt, DeliveryTask, RecipientOutcome
+from letterlock.queue.sessions import HostRuledOut, SessionTried
 
 MAX_SESSIONS = 32  # records of one attempt: `max_sessions` new ones are 12; kept ones that had ended come on top
 MAX_REASONS = 20  # chosen: of one attempt, for the log and the notification; each host adds one or two
@@ -53,9 +53,10 @@ class Seen:
         self.meet(host, address, None, None)
         self._record(SessionTried(host, address, port, requirement, None, now, trouble=why[:MAX_TROUBLE_CHARACTERS]))
 
-    def reused(self, host: str, address: str, port: int, kept: Opened, now: float) -> None:
+    def reused(self, server: PoolKey, kept: Opened, now: float) -> None:
         """A session that an earlier message had opened was cleared for this one."""
         # All in one function: most messages go over a kept session.
+        host, address, port = server.host, server.address, server.port
         began_at, cleared = kept.connected_at, kept.cleared
         self.host, self.address, self.connected_at, self.handshake = host, address, began_at, kept.handshake
         self.ready_at, self.achieved, self.cleared = None, None, ()
@@ -86,40 +87,6 @@ class Seen:
             return found[:MAX_REASONS]
         others = [each for each in found if FINDINGS[each.code] is not Finding.ROUTED]
         return (*others[: MAX_REASONS - len(relayed)], *relayed)
-
-    def attempt(
-        self,
-        task: DeliveryTask,
-        made: tuple[RecipientOutcome, ...],
-        *,
-        ended_at: float,
-        port: int,
-        reasons: tuple[Reason, ...],
-        broken: bool,
-        skipped: tuple[SkipHost, ...],
-        implicit: ImplicitTry | None,
-    ) -> Attempt:
-        """The attempt, which is over."""
-        return Attempt(
-            message_id=task.envelope.id,
-            next_hop=task.lease.next_hop,
-            started_at=self.started_at,
-            ended_at=ended_at,
-            outcomes=made,
-            connected_at=self.connected_at,
-            ready_at=self.ready_at,
-            host=self.host,
-            address=self.address,
-            port=port if self.host is not None else None,
-            achieved=self.achieved,
-            handshake=self.handshake,
-            reasons=reasons,
-            broken=broken and self.connected_at is None,
-            sessions=tuple(self.sessions),
-            skipped=skipped,
-            ruled_out=tuple(self.ruled_out),
-            implicit=implicit,
-        )
 
     def _record(self, record: SessionTried) -> None:
         if len(self.sessions) >= MAX_SESSIONS:
