@@ -187,7 +187,7 @@ class MessageInSession:
         """Who cannot have the message at this server, whatever it would answer."""
         if (why := self._unsendable()) is not None:
             return {recipient: self._cannot_have_it(recipient, *why) for recipient in recipients}
-        if self._conversation.client.capabilities.smtputf8 or not self._needs_smtputf8(recipients):
+        if not self._beyond_ascii or self._conversation.client.capabilities.smtputf8:
             return {}
         what = "the header has" if self._utf8_header else "an address has"
         text = f"{what} characters beyond ASCII, and {self._server} does not take SMTPUTF8"
@@ -201,7 +201,7 @@ class MessageInSession:
 
     def _needs_smtputf8(self, recipients: Sequence[Mailbox]) -> bool:
         """Whether these can have the message only with SMTPUTF8 (RFC 6531 section 3.2)."""
-        return self._beyond_ascii and (self._utf8_header or self._has_addresses_beyond_ascii(recipients))
+        return self._utf8_header or self._has_addresses_beyond_ascii(recipients)
 
     def _has_addresses_beyond_ascii(self, recipients: Sequence[Mailbox]) -> bool:
         reverse_path = self._envelope.reverse_path
@@ -231,7 +231,7 @@ class MessageInSession:
             eight_bit=self._eight_bit,
             requiretls=envelope.tls_demand is TlsDemand.REQUIRETLS,
             wishes=envelope.wishes,
-            smtputf8=self._needs_smtputf8(group),
+            smtputf8=self._beyond_ascii and self._needs_smtputf8(group),
             early=early,
             behind=behind,
         )
@@ -286,7 +286,7 @@ class _Transaction:
     def _hear(self, event: Event) -> bool:
         """Take an answer; whether to go on. 421 refuses nobody: the session ends, and another host may do better."""
         if isinstance(event, (SenderAnswered, RecipientAnswered)):
-            if not event.reply.positive:
+            if event.reply.code >= 400:
                 self._refused(event, event.reply)
         elif isinstance(event, EnvelopeAnswered):
             self._over = event

@@ -226,16 +226,18 @@ class SmtpClient:
             self._demand(_READY)
         elif not self.may_follow:
             raise LocalProtocolError("the envelope must wait for the answer to the content before it")
-        self._demand_offers(eight_bit=eight_bit, requiretls=requiretls, smtputf8=smtputf8)
+        offered = self.capabilities
+        parameters = b"" if offered.size is None else b" SIZE=%d" % size
+        if eight_bit or requiretls or smtputf8:
+            parameters += self._demanded(eight_bit, requiretls, smtputf8)
         if not 1 <= len(recipients) <= MAX_RECIPIENTS:
             raise LocalProtocolError(f"a transaction has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}")
         if early is not None and (behind or not self.may_send_early):
             raise LocalProtocolError("the message must wait for the answers to its envelope")
         write = as_utf8 if smtputf8 else as_ascii
         commands = [RSET_COMMAND] if self._transaction_open and not behind else []
-        told = wishes if self.capabilities.dsn else NO_WISHES
+        told = wishes if offered.dsn else NO_WISHES
         sender = b"MAIL FROM:<>" if reverse_path is None else write(f"MAIL FROM:<{reverse_path}>")
-        parameters = self._mail_parameters(size, eight_bit, requiretls, smtputf8)
         if told is not NO_WISHES:
             parameters += as_ascii(told.parameters)
         commands.append(ClientCommand(_MAIL, sender + parameters + b"\r\n"))
@@ -244,7 +246,7 @@ class SmtpClient:
             commands.append(ClientCommand(_RCPT, write(f"RCPT TO:<{one}>") + wished + b"\r\n", one))
         if early is not None:
             commands.append(ClientCommand(_BDAT, b"BDAT %d LAST\r\n" % len(early.content)))
-        elif behind or not self.capabilities.chunking:
+        elif behind or not offered.chunking:
             commands.append(DATA_COMMAND)
         self._sender_accepted = False
         self._accepted = []
@@ -252,7 +254,7 @@ class SmtpClient:
         self._fresh = False
         self._by_data = behind
         self.sent_early = early is not None
-        if self.capabilities.pipelining:
+        if offered.pipelining:
             self._send(commands)
         else:
             self._plan = commands
@@ -260,13 +262,17 @@ class SmtpClient:
         if early is not None:
             self._output.append(early.content)
 
-    def _demand_offers(self, *, eight_bit: bool, requiretls: bool, smtputf8: bool) -> None:
+    def _demanded(self, eight_bit: bool, requiretls: bool, smtputf8: bool) -> bytes:
+        """Parameters of MAIL for what the server must offer. Raises LocalProtocolError."""
         if eight_bit and not self.capabilities.eight_bit_mime:
             raise LocalProtocolError("the server does not offer 8BITMIME")
         if requiretls and not (self._secure and self.capabilities.requiretls):
             raise LocalProtocolError("the server does not offer REQUIRETLS inside TLS")
         if smtputf8 and not self.capabilities.smtputf8:
             raise LocalProtocolError("the server does not offer SMTPUTF8")
+        words = b" BODY=8BITMIME" if eight_bit else b""
+        words += b" SMTPUTF8" if smtputf8 else b""
+        return words + (b" REQUIRETLS" if requiretls else b"")
 
     def send_message(self, content: bytes | WireContent) -> None:
         """The message content, which has CRLF line ends only: dot-stuffed and ended (RFC 5321 section 4.5.2), or in
@@ -356,7 +362,7 @@ class SmtpClient:
             events = [self._message_answered(command, reply)]
         else:
             events = [self._answer(step, reply, accepted=accepted)]
-        if reply.code == 421:
+        if not accepted and reply.code == 421:
             self.state = _CLOSED
             events.append(ServerClosing(reply))
         return events
@@ -404,22 +410,28 @@ class SmtpClient:
         return TlsAnswered(reply, TlsGoAhead.READY)
 
     def _answer_envelope(self, command: ClientCommand, reply: Reply, *, accepted: bool) -> list[Event]:
-        step = command.step
-        events: list[Event] = []
-        if command.recipient is not None:
-            events.append(self._answer_recipient(command.recipient, reply, accepted=accepted))
+        step, recipient, due = command.step, command.recipient, self._due
+        events: list[Event]
+        if recipient is not None:
+            if accepted and not self._sender_accepted:
+                raise self._fault("the server refused MAIL and then accepted RCPT")
+            if accepted:
+                self._accepted.append(recipient)
+            events = [RecipientAnswered(recipient, reply)]
         elif step is _MAIL:
             self._sender_accepted = accepted
-            events.append(SenderAnswered(reply))
+            events = [SenderAnswered(reply)]
         elif step is _DATA:
             return self._answer_data(reply, accepted=accepted)
         elif step is Step.NO_MESSAGE:
             return self._envelope_over(None)
-        elif not accepted:
+        elif accepted:
+            events = []
+        else:
             raise self._fault(f"the server refused RSET: {reply}")
-        if not self._due:
+        if not due:
             events += self._go_on()
-        elif self._due[0].step is _BDAT:
+        elif due[0].step is _BDAT:
             events += self._content_is_there()
         return events
 
@@ -428,13 +440,6 @@ class SmtpClient:
         self._due.pop(0)
         self._due.extend(self._message_answers() if self._accepted else [ClientCommand(Step.NO_MESSAGE)])
         return [EnvelopeAnswered(tuple(self._accepted), None)] if self._accepted else []
-
-    def _answer_recipient(self, recipient: Mailbox, reply: Reply, *, accepted: bool) -> Event:
-        if accepted and not self._sender_accepted:
-            raise self._fault("the server refused MAIL and then accepted RCPT")
-        if accepted:
-            self._accepted.append(recipient)
-        return RecipientAnswered(recipient, reply)
 
     def _answer_data(self, reply: Reply, *, accepted: bool) -> list[Event]:
         if not accepted:
@@ -472,12 +477,6 @@ class SmtpClient:
     def _envelope_over(self, reply: Reply | None) -> list[Event]:
         self.state = _READY
         return [EnvelopeAnswered((), reply)]
-
-    def _mail_parameters(self, size: int, eight_bit: bool, requiretls: bool, smtputf8: bool) -> bytes:
-        words = b"" if self.capabilities.size is None else b" SIZE=%d" % size
-        words += b" BODY=8BITMIME" if eight_bit else b""
-        words += b" SMTPUTF8" if smtputf8 else b""
-        return words + (b" REQUIRETLS" if requiretls else b"")
 
     def _send(self, commands: Sequence[ClientCommand]) -> None:
         self._await(commands)
