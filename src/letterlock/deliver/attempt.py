@@ -415,9 +415,8 @@ class _Try(AttemptFindings):
 
     async def _transact(self, session: Opened, server: PoolKey, begun: MessageInSession | None) -> bool | None:
         """Whether the attempt is over; None when a session that was kept turned out to have ended meanwhile."""
-        self._seen.ready_at = self._ports.clock.now()
-        self._seen.achieved = session.cleared.achieved
-        self._seen.cleared = session.cleared.reasons
+        seen, cleared = self._seen, session.cleared
+        seen.ready_at, seen.achieved, seen.cleared = self._ports.clock.now(), cleared.achieved, cleared.reasons
         kept = False
         if self._invite is not None:
             self._invite.expect()
@@ -459,11 +458,7 @@ class _Try(AttemptFindings):
         if done.broke_on:
             self._distrust(host, done.broke_on)
         if done.broke_in_group and self._pool is not None:
-            log.warning(
-                "%s: the session with %s was lost; no envelope follows a content for an hour",
-                self._id,
-                host,
-            )
+            log.warning("%s: the session with %s was lost; no envelope follows a content for an hour", self._id, host)
             self._pool.broken_groups.remember(host, self._options.port, self._ports.clock.now())
         for recipient, outcome in done.unable.items():
             self._without.setdefault(recipient, {})[host] = outcome

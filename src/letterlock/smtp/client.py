@@ -62,11 +62,13 @@ _WAITING = ClientState.WAITING
 _READY = ClientState.READY
 _SENDING = ClientState.SENDING
 _CLOSED = ClientState.CLOSED
+_GREETING, _STARTTLS = Step.GREETING, Step.STARTTLS
 _MAIL = Step.MAIL
 _RCPT = Step.RCPT
 _DATA = Step.DATA
 _BDAT = Step.BDAT
 _MESSAGE = Step.MESSAGE
+_HELLO = frozenset({Step.EHLO, Step.HELO, Step.LHLO})
 _ENVELOPE = frozenset({Step.RSET, Step.MAIL, Step.RCPT, Step.DATA, Step.NO_MESSAGE})
 _SKIPPED_WHEN_POINTLESS = frozenset({Step.RCPT, Step.DATA})
 _DEAF = frozenset({ClientState.CLOSED, ClientState.HANDSHAKE})
@@ -368,17 +370,16 @@ class SmtpClient:
         return events
 
     def _answer(self, step: Step, reply: Reply, *, accepted: bool) -> Event:
-        match step:
-            case Step.GREETING:
-                self.state = ClientState.GREETED if accepted else _CLOSED
-                return Greeted(reply)
-            case Step.EHLO | Step.HELO | Step.LHLO:
-                return self._greeted_back(step, reply, accepted=accepted)
-            case Step.STARTTLS:
-                return self._answer_tls(reply)
-            case Step.AUTH:
-                self.state = ClientState.CHALLENGED if reply.code == 334 else _READY  # RFC 4954 section 6
-                return LoginAnswered(reply)
+        if step in _HELLO:
+            return self._greeted_back(step, reply, accepted=accepted)
+        if step is _GREETING:
+            self.state = ClientState.GREETED if accepted else _CLOSED
+            return Greeted(reply)
+        if step is _STARTTLS:
+            return self._answer_tls(reply)
+        if step is Step.AUTH:
+            self.state = ClientState.CHALLENGED if reply.code == 334 else _READY  # RFC 4954 section 6
+            return LoginAnswered(reply)
         self.state = _CLOSED
         return QuitAnswered(reply)
 

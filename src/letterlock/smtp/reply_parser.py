@@ -26,7 +26,7 @@ class ReplyParser:
     def __init__(self, *, max_line_octets: int = MAX_REPLY_LINE_OCTETS, max_lines: int = MAX_REPLY_LINES) -> None:
         self._max_line_octets = max_line_octets
         self._max_lines = max_lines
-        self._buffer = b""
+        self._buffer = b""  # nothing, when all lines in it were taken
         self._at = 0  # where in it the next line begins
         self._code: int | None = None
         self._lines: list[str] = []
@@ -36,7 +36,7 @@ class ReplyParser:
     @property
     def pending(self) -> bool:
         """Whether octets have come that belong to no reply handed out yet."""
-        return self._at < len(self._buffer) or bool(self._lines or self._known)
+        return bool(self._known or self._buffer or self._lines)
 
     def feed(self, data: bytes) -> None:
         """Add octets."""
@@ -50,10 +50,12 @@ class ReplyParser:
         """The next whole reply, or None when more octets are needed. Raises MalformedReply."""
         if self._known:
             return self._known.pop(0)
-        if self._at == len(self._buffer):
+        if not self._buffer:
             return None
         while (end := self._buffer.find(b"\n", self._at, self._at + self._max_line_octets) + 1) > 0:
             line, last = _line(self._buffer[self._at : end])
+            if end == len(self._buffer):
+                self._buffer, end = b"", 0
             self._at = end
             if last and not self._lines:
                 return line
