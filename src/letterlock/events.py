@@ -51,7 +51,7 @@ class LineEvent(LogEvent):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MessageLines:
-    """What is logged of each message, made from two subjects that will not change, in two ways that must agree.
+    """What is logged of each message or session, from two subjects that will not change, in two ways that must agree.
 
     `events` makes the events, each with the name of its logger. `text` makes their lines in one go, with a line feed
     between them and without an object for each: it is also given how the lines of each logger begin.

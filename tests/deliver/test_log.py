@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from letterlock.deliver.log import MAX_PROTECTIONS, DeliveryLog, events, lines
+from letterlock.deliver.log import MAX_PROTECTIONS, SESSION_TLS, DeliveryLog, events, lines
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.net.tls import ServerContext
@@ -186,3 +186,22 @@ async def test_a_new_session_has_its_tls_in_the_log_and_a_kept_one_has_not(
         r"Untrusted TLS connection established to mx\.example\.org\[192\.0\.2\.1]:25: TLSv1\.3 with cipher \w+", first
     )
     assert [bool(POSTFIX.fullmatch(line)) for line in others] == [True, True]
+
+
+async def test_the_tls_of_a_session_as_text_and_for_json(dialer: MemoryDialer, context: ServerContext) -> None:
+    dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer)
+    (session,) = (await sender.send()).sessions
+    await sender.pool.close()
+    session = session._replace(host="mx\x1b[2J")
+    ((name, event),) = SESSION_TLS.events(session, TLS)
+    assert SESSION_TLS.text({name: "mx: "}, session, TLS) == f"mx: {event}"
+    assert str(event) == (
+        r"Untrusted TLS connection established to mx\x1b[2J[192.0.2.1]:25: "
+        "TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 key-exchange X25519MLKEM768"
+    )
+    shown = event.fields()
+    assert shown["host"] == r"mx\x1b[2J"
+    assert (shown["trust"], shown["cleared"], shown["policies"]) == ("Untrusted", True, [])
+    ((_, without),) = SESSION_TLS.events(session, replace(TLS, group=None))
+    assert "key-exchange" not in str(without)

@@ -3,11 +3,10 @@
 The reason stands at the end of the line.
 """
 
-import logging
 from collections.abc import Mapping
 
 from letterlock.deliver.tls_status import tls_status
-from letterlock.events import LineEvent, LogEvent, MessageLines, log_lines
+from letterlock.events import LineEvent, MessageLines, log_lines
 from letterlock.identity.handshake import Completed
 from letterlock.mail.printable import printable
 from letterlock.policy.decision import Achieved, Cleared, Level
@@ -16,19 +15,16 @@ from letterlock.queue.observing import Watcher
 from letterlock.queue.sessions import SessionTried
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
 
-log = logging.getLogger("letterlock.deliver")
 _SMTP, _LMTP, _LOCAL = "letterlock.deliver", "letterlock.deliver.local.lmtp", "letterlock.deliver.local"
 
 MAX_TEXT_CHARACTERS = 600  # of what a server said: several replies fit, and a line stays well below syslog's 2 KiB
-_TLS_FORM_WITHOUT_GROUP = (
-    "%(trust)s TLS connection established to %(host)s[%(address)s]:%(port)d: %(version)s with cipher %(cipher)s"
-)
-_TLS_FORM = _TLS_FORM_WITHOUT_GROUP + " key-exchange %(group)s"
 MAX_PROTECTIONS = 256  # sessions whose words are remembered: more than are in use at once, but for the largest servers
 SHORTEST_SECONDS = 0.01  # less is shown as 0, as Postfix does (delay_logging_resolution_limit = 2)
 _MILLISECONDS = tuple(f"{number / 1000:.2g}" for number in range(101))
 _JSON_NAMES = {"tls": "tls_status", "protection": "tls"}  # JSON had its `tls` first, and its fields stay as they are
 _HUNDREDTHS = tuple(f"{number / 100:.2g}" for number in range(101))
+# Until Python 3.12, to look a member up in its class costs more than a call.
+_AUTHENTICATED, _ROUTED = Level.AUTHENTICATED, Finding.ROUTED
 _STATUS = {OutcomeKind.DELIVERED: "sent", OutcomeKind.DEFERRED: "deferred", OutcomeKind.FAILED: "bounced"}
 
 
@@ -44,8 +40,10 @@ class DeliveryLog(Watcher):
     def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
         """Log the TLS of each new session, and each recipient's outcome."""
         for session in attempt.sessions:
-            if not session.reused and (event := tls_event(session)) is not None:
-                log.info(event)
+            if not session.reused and (evidence := session.evidence) is not None:
+                tls = evidence.handshake
+                if isinstance(tls, Completed):
+                    log_lines(SESSION_TLS, session, tls)
         log_lines(self.delivered, attempt, task.envelope.accepted_at)
 
     def _events(self, attempt: Attempt, accepted_at: float) -> list[tuple[str, LineEvent]]:
@@ -104,31 +102,48 @@ def _program(attempt: Attempt) -> str:
     return _LMTP if attempt.host.startswith("lmtp") else _LOCAL
 
 
-def tls_event(session: SessionTried) -> LogEvent | None:
-    """The TLS of a session as Postfix logs it; None where there was none.
+def _tls_events(session: SessionTried, tls: Completed) -> list[tuple[str, LineEvent]]:
+    return [(_SMTP, LineEvent("session-tls", _tls_line(session, tls), _tls_values, session, tls))]
 
-    "Verified" is whom the policy authenticated; "Untrusted" everybody else, for nothing else was proven. Postfix has
-    "Trusted" between them, for a chain to a known root under any name: that proves nothing of the peer.
-    """
-    evidence = session.evidence
-    if evidence is None or not isinstance(evidence.handshake, Completed):
-        return None
-    verified = isinstance(session.verdict, Cleared) and session.verdict.achieved.level is Level.AUTHENTICATED
-    tls = evidence.handshake
-    return LogEvent(
-        "session-tls",
-        _TLS_FORM if tls.group else _TLS_FORM_WITHOUT_GROUP,
-        trust="Verified" if verified else "Untrusted",
-        host=safe(session.host),
-        address=session.address,
-        port=session.port,
-        version=tls.version,
-        cipher=tls.cipher,
-        group=tls.group,
-        cleared=isinstance(session.verdict, Cleared),
-        policies=sorted(session.policies),
-        reasons=[reason.code for reason in session.reasons],
+
+def _tls_text(begins: Mapping[str, str], session: SessionTried, tls: Completed) -> str:
+    return begins[_SMTP] + _tls_line(session, tls)
+
+
+SESSION_TLS = MessageLines(_tls_events, _tls_text)
+"""The TLS of a session as Postfix logs it."""
+
+
+def _tls_line(session: SessionTried, tls: Completed) -> str:
+    key_exchange = f" key-exchange {tls.group}" if tls.group else ""
+    return safe(
+        f"{_trust(session)} TLS connection established to {session.host}[{session.address}]:{session.port}: "
+        f"{tls.version} with cipher {tls.cipher}{key_exchange}"
     )
+
+
+def _trust(session: SessionTried) -> str:
+    """A server is verified if the policy authenticated it, and untrusted otherwise: nothing else was proven.
+
+    Postfix has "Trusted" between them, for a chain to a known root under any name: that proves nothing of the peer.
+    """
+    verdict = session.verdict
+    return "Verified" if isinstance(verdict, Cleared) and verdict.achieved.level is _AUTHENTICATED else "Untrusted"
+
+
+def _tls_values(session: SessionTried, tls: Completed) -> Mapping[str, object]:
+    return {
+        "trust": _trust(session),
+        "host": safe(session.host),
+        "address": session.address,
+        "port": session.port,
+        "version": tls.version,
+        "cipher": tls.cipher,
+        "group": tls.group,
+        "cleared": isinstance(session.verdict, Cleared),
+        "policies": sorted(session.policies),
+        "reasons": [reason.code for reason in session.reasons],
+    }
 
 
 def _values(attempt: Attempt, outcome: RecipientOutcome, accepted_at: float) -> Mapping[str, object]:
@@ -210,27 +225,28 @@ def _timing(attempt: Attempt, accepted_at: float) -> str:
 
 def _protection(attempt: Attempt) -> list[str]:
     """What protected the message, and why: `name=value` each."""
-    reasons: list[Reason] = []
-    routes: list[Reason] = []
+    why: Reason | None = None
+    route: Reason | None = None
     for reason in attempt.reasons:
-        (routes if FINDINGS[reason.code] is Finding.ROUTED else reasons).append(reason)
+        if FINDINGS[reason.code] is _ROUTED:
+            route = route or reason
+        else:
+            why = why or reason
+    achieved, tls = attempt.achieved, attempt.handshake
     words = [f"tls={tls_status(attempt.sessions[-1])}"] if attempt.sessions else []
-    words.append(f"protection={_level(attempt.achieved, refused=bool(reasons) and not attempt.broken)}")
-    if attempt.achieved is not None and attempt.achieved.by is not None:
-        words.append(f"by={attempt.achieved.by}")
-    if attempt.handshake is not None:
-        words += [f"version={attempt.handshake.version}", f"group={attempt.handshake.group or 'none'}"]
-    if reasons:
-        words.append(f"why={reasons[0].code}")
-    if routes:
-        words.append(f"rule-route={dict(routes[0].facts)['source']}")
+    if achieved is None:
+        words.append("protection=none" if why is None or attempt.broken else "protection=refused")
+    else:
+        words.append(f"protection={achieved.level}")
+        if achieved.by is not None:
+            words.append(f"by={achieved.by}")
+    if tls is not None:
+        words += [f"version={tls.version}", f"group={tls.group or 'none'}"]
+    if why is not None:
+        words.append(f"why={why.code}")
+    if route is not None:
+        words.append(f"rule-route={dict(route.facts)['source']}")
     return words
-
-
-def _level(achieved: Achieved | None, *, refused: bool) -> str:
-    if achieved is not None:
-        return achieved.level.value
-    return "refused" if refused else "none"
 
 
 def _seconds(value: float) -> str:

@@ -28,7 +28,8 @@ def tls_status(session: SessionTried) -> str:
     """The words for one session: `dane`, `may:none`, `!secure`, `may?`, `dane/!requiretls:none`."""
     required, verdict = session.requirement, session.verdict
     by_requiretls = isinstance(verdict, SkipHost) and verdict.kind in _BY_REQUIRETLS
-    level = _marked(_wanted(required), _reached(session), verdict, violated=not by_requiretls)
+    wanted = _wanted(required)
+    level = _marked(wanted, _reached(session, wanted), verdict, violated=not by_requiretls)
     if not required.requiretls:
         return level
     return f"{level}/{_marked('requiretls', _lacking(session), verdict, violated=by_requiretls)}"
@@ -46,6 +47,8 @@ def _marked(wanted: str, reached: str, verdict: object, *, violated: bool) -> st
 def _wanted(required: Requirement) -> str:
     """The security level by Postfix's name (its TLS_README): what had to hold in this session."""
     match required.authentication:
+        case None if required.also is None:
+            return "encrypt" if required.encryption is Encryption.MANDATORY else "may"
         case DaneAuthentication():
             return _FULL
         case PinAuthentication():
@@ -54,14 +57,11 @@ def _wanted(required: Requirement) -> str:
             return "encrypt"  # of TLS alone; what REQUIRETLS adds stands behind the stroke
         case PkixAuthentication(names_secure=False):
             return "verify"
-        case None if required.also is None:
-            return "encrypt" if required.encryption is Encryption.MANDATORY else "may"
     return "secure"
 
 
-def _reached(session: SessionTried) -> str:
+def _reached(session: SessionTried, wanted: str) -> str:
     required, evidence = session.requirement, session.evidence
-    wanted = _wanted(required)
     if evidence is not None and not isinstance(evidence.handshake, Completed):
         return "none"
     if isinstance(required.authentication, DaneAuthentication) and not required.authentication.names_secure:
