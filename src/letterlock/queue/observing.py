@@ -83,7 +83,7 @@ def _unreported(_error: Exception, _lost: int) -> None:
 
 
 def _looking_at(what: str, observers: Sequence[Observer]) -> tuple[Observer, ...]:
-    """Those that do not look away from something that happens for each message."""
+    """Those that do not look away from something that happens for each message or destination."""
     return tuple(each for each in observers if getattr(type(each), what, None) is not getattr(Watcher, what))
 
 
@@ -114,6 +114,7 @@ class Observers:
         self._observers = tuple(observers)
         self._of_attempts = _looking_at("attempted", observers)
         self._of_messages = _looking_at("received", observers)
+        self._of_lookups = _looking_at("looked_up", observers)
         self._monotonic = monotonic
         self._report = report
         self._later = later
@@ -126,6 +127,7 @@ class Observers:
         self._observers = (*self._observers, observer)
         self._of_attempts = _looking_at("attempted", self._observers)
         self._of_messages = _looking_at("received", self._observers)
+        self._of_lookups = _looking_at("looked_up", self._observers)
 
     def __bool__(self) -> bool:
         """Whether there are observers: without any, nothing is prepared for them."""
@@ -145,7 +147,8 @@ class Observers:
 
     def looked_up(self, evidence: DestinationEvidence) -> None:
         """Show a lookup."""
-        self._show(lambda observer: observer.looked_up(evidence))
+        if self._of_lookups:
+            self._show(lambda observer: observer.looked_up(evidence))
 
     def authenticated(self, mail: AuthenticatedMail) -> None:
         """Show the verdict on a message."""
