@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,8 @@ def test_a_socket_replaces_one_that_is_left_over_and_nothing_else(tmp_path: Path
 def test_the_growth_of_an_hour_is_that_of_an_hour() -> None:
     history = History(0.0, [0.0])
     for minute in range(1, 600):
-        history.look(minute * 60.0, [minute * 10.0])
+        history.look(minute * 60.0, partial(list, [minute * 10.0]))
+        history.look(minute * 60.0 + 59.0, lambda: pytest.fail("read in vain"))
     span = history.since(3_600.0, 600 * 60.0, [6_000.0])
     assert (span.seconds, span.grown) == (3_600.0, (600.0,))
     young = History(0.0, [5.0]).since(3_600.0, 30.0, [9.0])

@@ -1,7 +1,7 @@
 """The last day in minutes, for `letterlock status`: what came in, went out, and how it was protected."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 STEP_SECONDS = 60.0  # chosen: an hour's flow is right to a minute or two
@@ -22,10 +22,10 @@ class History:
     def __init__(self, now: float, counters: Sequence[float]) -> None:
         self._samples: deque[tuple[float, tuple[float, ...]]] = deque([(now, tuple(counters))], maxlen=STEPS)
 
-    def look(self, now: float, counters: Sequence[float]) -> None:
-        """Keep a sample if it is time for one."""
+    def look(self, now: float, counters: Callable[[], Sequence[float]]) -> None:
+        """Keep a sample if it is time for one; the counters are not read before."""
         if now - self._samples[-1][0] >= STEP_SECONDS:
-            self._samples.append((now, tuple(counters)))
+            self._samples.append((now, tuple(counters())))
 
     def since(self, seconds: float, now: float, counters: Sequence[float]) -> Span:
         """The growth from about so many seconds ago until now."""

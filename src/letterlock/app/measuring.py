@@ -151,7 +151,7 @@ class Meter:
             self._set("letterlock_counts_unwritten", float(counting is not None and counting.failing), of)
         self._carry("letterlock_event_loop_stalls_total", self.stalls())
         self.numbers.share()
-        self._history.look(time.monotonic(), self._flow(self._total()))
+        self._history.look(time.monotonic(), lambda: self._flow(self._total()))
 
     def _set(self, name: str, value: float, *labels: str) -> None:
         self.numbers.values[LAYOUT.place(name, *labels)] = value
