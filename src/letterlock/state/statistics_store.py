@@ -130,15 +130,19 @@ class _Addition:
         return int(self._db.execute(_SQL["add_shape"], shape).lastrowid or 0)
 
 
-def _by_period(
-    counts: Mapping[StatisticsKey, int],
-) -> dict[tuple[Grain, int], Counter[tuple[str, DeliveryShape]]]:
+_Rows = dict[tuple[str, DeliveryShape], int]
+
+
+def _by_period(counts: Mapping[StatisticsKey, int]) -> dict[tuple[Grain, int], _Rows]:
     """The counts of each hour, day and month."""
-    periods: dict[tuple[Grain, int], Counter[tuple[str, DeliveryShape]]] = {}
+    periods: dict[tuple[Grain, int], _Rows] = {}
+    of_hours: dict[int, list[_Rows]] = {}  # the periods that an hour belongs to
     for key, attempts in counts.items():
-        for grain in Grain:
-            rows = periods.setdefault((grain, grain.start(key.hour)), Counter())
-            rows[key.destination, key.shape] += attempts
+        if (found := of_hours.get(key.hour)) is None:
+            found = of_hours[key.hour] = [periods.setdefault((grain, grain.start(key.hour)), {}) for grain in Grain]
+        named = key.destination, key.shape
+        for rows in found:
+            rows[named] = rows.get(named, 0) + attempts
     return periods
 
 
