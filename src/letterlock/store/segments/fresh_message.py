@@ -38,10 +38,11 @@ def read_done_note(note: bytes) -> tuple[str, int | None]:
 
 @dataclass(slots=True, eq=False)
 class Fresh:
-    """A message that is in a segment, and not in the store behind. `leases`: by next hop, of the parts that are not
-    done."""
+    """A message that is in a segment, and not in the store behind. `hops` are all its next hops, in their order;
+    `leases`, by next hop, are those of the parts that are not done."""
 
     envelope: Envelope
+    hops: tuple[str, ...]
     leases: dict[str, Lease]
     place: ContentLocation
     tail: str | None = None  # the file that has the rest of its content
@@ -58,7 +59,7 @@ class Fresh:
     @property
     def remaining(self) -> Envelope:
         """The envelope for the parts that are not done."""
-        return without(self.envelope, frozenset(hops_of(self.envelope)) - self.leases.keys())
+        return without(self.envelope, frozenset(self.hops) - self.leases.keys())
 
     def holds(self, lease: Lease, now: float) -> bool:
         """Whether this lease is still the one of its part."""
@@ -75,7 +76,9 @@ class Fresh:
         """Count a part among those that end; whether it is the last one."""
         if len(self.leases) == 1:
             return True
-        self.ending = (self.ending or set()) | {next_hop}
+        if self.ending is None:
+            self.ending = set()
+        self.ending.add(next_hop)
         return self.leases.keys() <= self.ending
 
     def end_failed(self, next_hop: str) -> None:
@@ -85,7 +88,7 @@ class Fresh:
 
     def part_note(self, next_hop: str) -> bytes:
         """The word that a part is done."""
-        return done_note(self.envelope.id, hops_of(self.envelope).index(next_hop))
+        return done_note(self.envelope.id, self.hops.index(next_hop))
 
     def leased_until(self, latest: float) -> None:
         """Let no lease last beyond `latest` (seconds since 1970)."""

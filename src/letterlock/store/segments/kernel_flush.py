@@ -37,7 +37,7 @@ class KernelFlush:
         numbers = _NUMBERS.get(platform.machine()) if sys.maxsize > 2**32 else None
         if numbers is None or not hasattr(os, "eventfd"):
             raise OSError(f"system calls of {platform.machine()} are not known")
-        self._setup, self._destroy, self._getevents, self._submit = numbers
+        self._setup, self._destroy, self._getevents, self._submit = map(ctypes.c_long, numbers)
         self._system_call = ctypes.CDLL(None, use_errno=True).syscall
         self._context = ctypes.c_ulong(0)
         self._request = ctypes.create_string_buffer(_REQUEST.size)
@@ -93,8 +93,8 @@ class KernelFlush:
         if flushed is not None:
             flushed(error)
 
-    def _call(self, number: int, *arguments: object) -> int:
-        result: int = self._system_call(ctypes.c_long(number), *arguments)
+    def _call(self, number: ctypes.c_long, *arguments: object) -> int:
+        result: int = self._system_call(number, *arguments)
         if result < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         return result

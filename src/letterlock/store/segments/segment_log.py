@@ -42,6 +42,7 @@ MAX_GROUP_OCTETS = 1 << 24  # chosen: 16 MiB, so that large messages do not keep
 MAX_OCTETS_HERE = 1 << 18  # chosen: 256 KiB, which the kernel copies in 0.1 ms; more is a thread's task
 SLOW_WRITE_SECONDS = 0.02  # chosen: the event loop must not wait for a disk, as the kernel makes writers at times
 SLOW_SPELL_SECONDS = 60.0  # chosen: so long it lets the thread write after that
+_ACCEPTED = RecordKind.ACCEPTED  # until Python 3.12, to look it up in its class costs more than a call
 _MAX_PIECES = 1000  # of one pwritev; the kernel takes 1,024
 _ZEROS = bytes(1 << 18)  # that are written ahead, unless a group has as many octets itself
 
@@ -132,7 +133,8 @@ class SegmentLog:
         """
         if self._closed:
             raise StoreFailed("the queue is closed")
-        piece = _Piece(kind, note, content, sum(map(len, content)), self._loop.create_future())
+        octets = sum(map(len, content)) if content else 0
+        piece = _Piece(kind, note, content, octets, self._loop.create_future())
         self._pieces.append(piece)
         if not self._busy:
             self._busy = True
@@ -229,7 +231,7 @@ class SegmentLog:
 
     def _released(self, group: _Group) -> None:
         for piece, place in zip(group.pieces, group.places, strict=False):
-            if piece.kind is RecordKind.ACCEPTED:
+            if piece.kind is _ACCEPTED:
                 place.segment.live += 1
             if not piece.future.done():
                 piece.future.set_result(place)
@@ -302,13 +304,13 @@ class SegmentLog:
 
     def _write(self, segment: Segment, group: _Group) -> int:
         """Write a group behind what a segment has; where it ends. The segment is bad until all is flushed."""
-        at = segment.size
+        at, salt, places = segment.size, segment.salt, group.places
         pieces: list[bytes] = []
-        group.places.clear()
+        places.clear()
         for each in group.pieces:
-            pieces += (record := encode_record(segment.salt, each.kind, each.note, *each.content))
+            pieces += (record := encode_record(salt, each.kind, each.note, *each.content))
             at += len(record[0])
-            group.places.append(ContentLocation(segment, at, each.octets, len(each.note)))
+            places.append(ContentLocation(segment, at, each.octets, len(each.note)))
             at += each.octets
         segment.bad = True
         try:

@@ -96,7 +96,8 @@ class SegmentStore:
         segment.live += 1 + left.beside_damage  # then it is never without any, and stays for the next start
         if left.waits:
             return
-        self._fresh[left.envelope.id] = Fresh(left.envelope, over, place, left.tail, behind=left.behind)
+        hops = hops_of(left.envelope)
+        self._fresh[left.envelope.id] = Fresh(left.envelope, hops, over, place, left.tail, behind=left.behind)
         if self._disk is not None:
             self._disk.accepted(place.octets)
 
@@ -138,8 +139,8 @@ class SegmentStore:
         tail = tail_name(body)
         if not self.has_room(len(body) if tail is None else 0):  # a tail is on the disk already
             raise StoreFull("the disk with the queue is full, but for what must stay free")
-        held = {lease.next_hop: lease for lease in leases}
-        whole = 0 < len(held) <= MAX_PARTS and all(each.domain in held for each in envelope.recipients)
+        hops, held = hops_of(envelope), {lease.next_hop: lease for lease in leases}
+        whole = 0 < len(held) <= MAX_PARTS and held.keys() >= set(hops)
         if quarantined is not None or not whole:
             await self._kept.accept(
                 envelope, body, next_attempt_at=next_attempt_at, leases=leases, quarantined=quarantined
@@ -157,7 +158,7 @@ class SegmentStore:
         except StoreFailed:
             self._released(octets)
             raise
-        self._fresh[envelope.id] = Fresh(envelope, held, place, tail)
+        self._fresh[envelope.id] = Fresh(envelope, hops, held, place, tail)
 
     async def settle(self, lease: Lease, settlement: Settlement, attempt: Attempt, *, now: float) -> None:
         """Write what an attempt led to, durably, and end the lease. Raises LeaseLost."""
