@@ -188,23 +188,23 @@ class Session:
             if self._stop_at < math.inf and not smtp.in_transaction:
                 smtp.end(SHUTTING_DOWN)
             event = smtp.next_event()
-            match event:
-                case None:
-                    return None
-                case SenderOffered():
-                    self._facts.hello, self._facts.protocol = smtp.hello or "unknown", smtp.protocol
-                    if self._pipeline.sender.waits:
-                        return event
-                    self._settle_sender(event, self._pipeline.sender.run(self._facts, event))
-                case RecipientOffered():
-                    self._facts.recipients = smtp.recipients
-                    if self._pipeline.recipient.waits:
-                        return event
-                    self._settle_recipient(event, self._pipeline.recipient.run(self._facts, event))
-                case Refused(what, reply, reverse_path):
-                    self._reject(what, reply, reverse_path)
-                case _:
+            if event is None:
+                return None
+            if isinstance(event, RecipientOffered):
+                if self._pipeline.recipient.waits:
                     return event
+                self._settle_recipient(event, self._pipeline.recipient.run(self._facts, event))
+            elif isinstance(event, SenderOffered):
+                facts = self._facts
+                facts.hello, facts.protocol = smtp.hello or "unknown", smtp.protocol
+                facts.recipients = smtp.recipients  # none so far, and then those of this mail transaction
+                if self._pipeline.sender.waits:
+                    return event
+                self._settle_sender(event, self._pipeline.sender.run(facts, event))
+            elif isinstance(event, Refused):
+                self._reject(event.what, event.reply, event.reverse_path)
+            else:
+                return event
 
     def _end_in_time(self) -> None:
         if self._stop_at < math.inf:

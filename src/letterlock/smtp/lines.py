@@ -37,15 +37,16 @@ class Input:
 
     def next_line(self) -> bytes | LineFault | None:
         """The next command line without its CRLF, or what is wrong with it; None when more must be read."""
-        if not self.octets or (self._skipping and not self._skip()):
+        octets = self.octets
+        if not octets or (self._skipping and not self._skip()):
             return None
-        end = self.octets.find(b"\n", 0, self._max_command_octets)
+        end = octets.find(b"\n", 0, self._max_command_octets)
         if end < 0:
             return self._unfinished()
-        if end == 0 or self.octets[end - 1] != 0x0D:  # CR
+        if end == 0 or octets[end - 1] != 0x0D:  # CR
             return LineFault.BARE_LINE_END
-        line = bytes(self.octets[: end - 1])
-        del self.octets[: end + 1]
+        line = bytes(octets[: end - 1])
+        del octets[: end + 1]
         return LineFault.BARE_LINE_END if b"\r" in line else line
 
     def _unfinished(self) -> LineFault | None:
