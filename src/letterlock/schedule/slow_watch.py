@@ -69,7 +69,8 @@ class SlowWatch:
 
     def _look(self) -> None:
         self._timer = None
-        for token, (when, lease) in tuple(self._begun.items()):
+        while self._begun:
+            token, (when, lease) = next(iter(self._begun.items()))
             if when > self._loop.time():
                 self._timer = self._loop.call_at(when, self._look)
                 return
