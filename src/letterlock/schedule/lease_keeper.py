@@ -25,6 +25,8 @@ def nobody() -> None:
 class KeptLease:
     """A lease as it stands now. `lost`: somebody else may have the task by now; `on_loss` was called then."""
 
+    __slots__ = ("lease", "lost", "on_loss")
+
     def __init__(self, lease: Lease, on_loss: Callable[[], None]) -> None:
         self.lease = lease
         self.lost = False
