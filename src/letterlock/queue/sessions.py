@@ -7,6 +7,8 @@ from letterlock.policy.decision import Cleared, Defer, Demander, Encryption, Ref
 from letterlock.policy.evidence import Grounds, SessionEvidence
 from letterlock.policy.reasons import Reason
 
+_BY_RULE = frozenset({Demander.RULE})
+
 
 class ImplicitTry(StrEnum):
     """What came of implicit TLS at a host that announces it, where it was tried."""
@@ -43,8 +45,9 @@ class SessionTried(NamedTuple):
     def policies(self) -> frozenset[Demander]:
         """Who demanded TLS: the operator's rule if nothing else did; no one if TLS was opportunistic."""
         required = self.requirement
-        by_rule = required.encryption is Encryption.MANDATORY and not required.demanders
-        return frozenset({Demander.RULE}) if by_rule else required.demanders
+        if not required.demanders and required.encryption is Encryption.MANDATORY:
+            return _BY_RULE
+        return required.demanders
 
     @property
     def reasons(self) -> tuple[Reason, ...]:

@@ -39,8 +39,8 @@ class StatisticsCollector(Watcher):
 
     def _count(self, key: tuple[int, str, AttemptFacts], number: int) -> None:
         counts = self._counts
-        if key in counts:
-            counts[key] += number
+        if (before := counts.get(key)) is not None:
+            counts[key] = before + number
         elif len(counts) < MAX_COUNTED_APART:
             counts[key] = number
         else:  # these few differ only by what OpenSSL can negotiate, and by our own reason codes
