@@ -198,17 +198,16 @@ class Taking(list[str]):
         super().append(line)
 
 
-@pytest.mark.parametrize(("seconds", "sessions"), [(0.04, 1), (0.4, 2)])
+@pytest.mark.parametrize(("seconds", "messages", "sessions"), [(0.04, 3, 1), (0.4, 3, 1), (0.4, 4, 2)])
 async def test_where_ehlo_is_answered_slowly_who_waits_gets_another_session_at_once(
-    store: HandStore, dialer: MemoryDialer, seconds: float, sessions: int
+    store: HandStore, dialer: MemoryDialer, seconds: float, messages: int, sessions: int
 ) -> None:
     server = dialer.handlers[ADDRESS] = Server(clear=Taking(store.clock, seconds))
-    store.put(*(make_task(message_id=f"m{number}") for number in range(4)))
+    store.put(*(make_task(message_id=f"m{number}") for number in range(messages)))
     async with working(store, dialer):
-        await until(lambda: bool(server.messages))
-        assert len(dialer.dialled) == sessions
-        await until(lambda: len(store.settled) == 4)
-    assert len(server.messages) == 4
+        await until(lambda: len(store.settled) == messages)
+    assert len(server.messages) == messages
+    assert len(dialer.dialled) == sessions
 
 
 async def test_two_slow_destinations_do_not_keep_the_third_out(store: HandStore, dialer: MemoryDialer) -> None:
