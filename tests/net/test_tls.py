@@ -323,6 +323,25 @@ async def test_a_self_signed_expired_certificate_is_accepted_for_the_policy_to_j
     assert "not valid yet" in str(context.warning(0))
 
 
+async def test_a_session_with_octets_that_nobody_asked_for_is_not_quiet(context: ServerContext) -> None:
+    """A second reply, in a record of its own, came in the same packet: it must not pass for the next one."""
+    async with connected_streams() as (left, right):
+        (client, _), (server, _) = await _both(left, right, context)
+        assert isinstance(client, tls.TlsStream)
+        assert isinstance(server, tls.TlsStream)
+        heard: list[bytes] = []
+        conversing = asyncio.create_task(client.converse(b"NOOP\r\n", heard.append, 1000))
+        assert await server.read(100) == b"NOOP\r\n"
+        for line in (b"250 one\r\n", b"250 two\r\n"):
+            server._connection.encrypt(line)
+        await server._flush()
+        await conversing
+        assert heard == [b"250 one\r\n"]
+        assert not client.quiet
+        assert await client.read(100) == b"250 two\r\n"
+        assert client.quiet
+
+
 async def test_close_notify_is_an_orderly_end(context: ServerContext) -> None:
     async with connected_streams() as (left, right):
         (client, _), (server, _) = await _both(left, right, context)

@@ -90,7 +90,22 @@ class TlsStream:
     @property
     def quiet(self) -> bool:
         """Whether nothing has come that was not read, not even the end."""
-        return not self._ahead and (self._empty or not self._connection.holds_plaintext) and self._stream.quiet
+        return not self._holds_more() and self._stream.quiet
+
+    def _holds_more(self) -> bool:
+        """Whether the peer sent data, or the end, that nobody has read. Records not looked at yet may be tickets."""
+        if self._ahead or (not self._empty and self._connection.holds_plaintext):
+            return True
+        if not self._records.whole:
+            return False
+        try:
+            data = self._decrypt(RECORD_OCTETS)
+        except TlsBroken:  # of no use to anybody
+            return True
+        if data is None:
+            return False
+        self._ahead, self._empty = data, False
+        return True
 
     async def read(self, max_octets: int) -> bytes:
         """Some octets, at least one; b"" after close_notify. Raises OSError; TlsBroken on a truncated connection."""
